@@ -1,0 +1,329 @@
+//! Options: text in, one immutable, shared configuration out.
+//!
+//! The table below is all there is to an option: the parsers in [`value`] give it its type, and a
+//! test compares the table with the directives of both servers and with the manual. Inheriting
+//! merges option by option and touches no file; configurations that come to the same scope share
+//! it, so that a session knows its scope again whatever sections a request passed through.
+
+mod scope;
+mod value;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use once_cell::sync::OnceCell;
+
+pub use scope::{Rules, Scope};
+pub use value::{ChannelBindingMode, Mechanism, Network, ServiceName};
+
+use crate::accounts::AccountsFile;
+use crate::http::Scheme;
+use crate::names::Escaped;
+use crate::text;
+use crate::text::Text;
+use value::{Args, DomainNames};
+
+/// What an option is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptionKind {
+    /// Who can sign in here, and how.
+    Scope = 1,
+    /// What follows from a sign-in.
+    Rule = 2,
+}
+
+/// What there is to know about an option.
+pub struct OptionInfo {
+    /// Its key, as `auth_config_set` takes it and as directives end.
+    pub key: Text,
+    /// Its arguments, as a manual writes them.
+    pub syntax: Text,
+    /// Its default, as a manual writes it.
+    pub default: Text,
+    /// What it does, in one line.
+    pub help: Text,
+    /// What it is about.
+    pub kind: OptionKind,
+    set: fn(&mut Settings, &Args<'_>, Option<Arc<str>>) -> Result<(), String>,
+}
+
+/// A value and the place in the configuration that gave it.
+#[derive(Clone)]
+struct Set<T> {
+    value: T,
+    place: Option<Arc<str>>,
+}
+
+macro_rules! options {
+    ($($key:ident: $type:ty = $parse:path, $kind:ident,
+       $syntax:literal, $default:literal, $help:literal;)*) => {
+        /// The options that are set.
+        #[derive(Clone, Default)]
+        struct Settings {
+            $($key: Option<Set<$type>>,)*
+        }
+
+        impl Settings {
+            /// The options of `self`, and those of `parent` where `self` has none.
+            fn or(&self, parent: &Self) -> Self {
+                Self { $($key: self.$key.as_ref().or(parent.$key.as_ref()).cloned(),)* }
+            }
+        }
+
+        /// Every option, in the order of the manual.
+        static OPTIONS: &[OptionInfo] = &[$(OptionInfo {
+            key: text!(stringify!($key)),
+            syntax: text!($syntax),
+            default: text!($default),
+            help: text!($help),
+            kind: OptionKind::$kind,
+            set: |settings, args, place| {
+                if settings.$key.is_some() {
+                    return Err("is duplicate".to_owned());
+                }
+                let value = $parse(args)?;
+                settings.$key = Some(Set { value, place });
+                Ok(())
+            },
+        },)*];
+    };
+}
+
+options! {
+    mechanisms: Arc<[Mechanism]> = value::mechanisms, Scope,
+        "ntlm", "those that are configured",
+        "Mechanisms that may prove an identity: ntlm, which needs accounts.";
+    schemes: Arc<[Scheme]> = value::schemes, Scope,
+        "negotiate | ntlm ...", "ntlm",
+        "HTTP authentication schemes to offer, in this order; under negotiate, NTLM is taken without SPNEGO.";
+    accounts: Arc<AccountsFile> = value::accounts, Scope,
+        "file:PATH", "none",
+        "Where the accounts for NTLM are; a relative path starts from the server's folder of configuration.";
+    domain: Arc<DomainNames> = value::domain, Scope,
+        "NETBIOS [DNS]", "the computer's own name",
+        "The domain that a name without a domain belongs to: its NetBIOS name and its DNS name.";
+    channel_binding: ChannelBindingMode = value::channel_binding, Scope,
+        "off | allow | require", "allow",
+        "Whether a sign-in over TLS is bound to the server's certificate: not looked at, checked where the client sends it, or required.";
+    service_name: Arc<ServiceName> = value::service_name, Scope,
+        "any | host | NAME ...", "any",
+        "The service that clients must mean: any, HTTP on the request's host, or HTTP on one of these hosts (a port may follow).";
+    proxies: Arc<[Network]> = value::proxies, Scope,
+        "none | ADDRESS[/BITS] | unix: ...", "none",
+        "Proxies that never share a connection between clients; NTLM is refused through all others.";
+    handshake_lifetime: Duration = value::handshake_lifetime, Scope,
+        "TIME", "2m",
+        "How long a challenge may be answered, from 1s to 1h.";
+    persist: bool = value::on_off, Rule,
+        "on | off", "on",
+        "Whether an NTLM sign-in lasts as long as its connection; if off, it counts for one request.";
+}
+
+/// The index-th option of the table.
+pub fn option(index: usize) -> Option<&'static OptionInfo> {
+    OPTIONS.get(index)
+}
+
+/// Options in the making, or made: a shared configuration is read by any number of threads.
+#[derive(Default)]
+pub struct Config {
+    base: PathBuf,
+    settings: Settings,
+    error: Text,
+    effective: OnceCell<Effective>,
+}
+
+/// What a request is judged by.
+pub struct Effective {
+    /// Who can sign in here, and how. Equal scopes are one.
+    pub scope: Arc<Scope>,
+    /// What follows.
+    pub rules: Rules,
+}
+
+impl Config {
+    /// Names the folder from which relative paths start.
+    pub fn set_base(&mut self, directory: &[u8]) -> bool {
+        use std::os::unix::ffi::OsStrExt;
+        self.base = Path::new(std::ffi::OsStr::from_bytes(directory)).to_owned();
+        true
+    }
+
+    /// Sets one option; `false` leaves all as it was but for the error.
+    pub fn set(&mut self, key: &[u8], args: &[&[u8]], place: Option<&[u8]>) -> bool {
+        let place: Option<Arc<str>> = place.map(|place| String::from_utf8_lossy(place).into());
+        let result = self.try_set(key, args, place.clone());
+        self.note(result.map_err(|error| at(place.as_deref(), &error)))
+    }
+
+    fn try_set(
+        &mut self,
+        key: &[u8],
+        args: &[&[u8]],
+        place: Option<Arc<str>>,
+    ) -> Result<(), String> {
+        let key = String::from_utf8_lossy(key);
+        let option = OPTIONS
+            .iter()
+            .find(|option| option.key.as_str() == key)
+            .ok_or_else(|| format!("there is no option \"{}\"", Escaped(&key)))?;
+        Args::new(args, &self.base)
+            .and_then(|args| (option.set)(&mut self.settings, &args, place))
+            .map_err(|error| format!("option \"{key}\": {error}"))?;
+        self.effective = OnceCell::new();
+        Ok(())
+    }
+
+    /// Notes that a call made no sense.
+    pub fn refuse_call(&mut self, error: &str) -> bool {
+        self.note(Err(error.to_owned()))
+    }
+
+    fn note(&mut self, result: Result<(), String>) -> bool {
+        let fine = result.is_ok();
+        self.error = result.err().map_or(Text::EMPTY, Text::from);
+        fine
+    }
+
+    /// The options of `child`, and those of `parent` where it has none.
+    pub fn inherit(child: Option<&Self>, parent: Option<&Self>) -> Self {
+        let settings = match (child, parent) {
+            (Some(child), Some(parent)) => child.settings.or(&parent.settings),
+            (Some(only), None) | (None, Some(only)) => only.settings.clone(),
+            (None, None) => Settings::default(),
+        };
+        let base = child.or(parent).map(|config| config.base.clone()).unwrap_or_default();
+        Self { base, settings, ..Self::default() }
+    }
+
+    /// Whether somebody could sign in.
+    pub fn check(&mut self) -> bool {
+        let result = self.effective().map(|_| ());
+        self.note(result)
+    }
+
+    /// Why the last `set` or `check` failed.
+    pub fn error(&self) -> &Text {
+        &self.error
+    }
+
+    /// What requests are judged by; worked out once.
+    pub fn effective(&self) -> Result<&Effective, String> {
+        self.effective.get_or_try_init(|| self.settings.resolve())
+    }
+}
+
+/// An error, behind the place that it is about.
+fn at(place: Option<&str>, error: &str) -> String {
+    match place {
+        Some(place) => format!("{place}: {error}"),
+        None => error.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(config: &mut Config, key: &str, args: &[&str]) -> Result<(), String> {
+        let args: Vec<_> = args.iter().map(|arg| arg.as_bytes()).collect();
+        match config.set(key.as_bytes(), &args, Some(b"site.conf:7")) {
+            true => Ok(()),
+            false => Err(config.error().as_str().to_owned()),
+        }
+    }
+
+    fn accounts(dir: &tempfile::TempDir, text: &str) -> String {
+        use std::os::unix::fs::PermissionsExt;
+        let path = dir.path().join("accounts");
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+        format!("file:{}", path.display())
+    }
+
+    const ALICE: &str = "DEMO\\alice:fc525c9683e8fe067095ba2ddc971889\n";
+
+    #[test]
+    fn every_error_names_place_and_option() {
+        let dir = tempfile::tempdir().unwrap();
+        for (key, args, error) in [
+            ("colour", &["red"][..], "site.conf:7: there is no option \"colour\""),
+            ("persist", &["perhaps"], "site.conf:7: option \"persist\": "),
+            ("persist", &[], "site.conf:7: option \"persist\": "),
+            ("mechanisms", &["kerberos"], "site.conf:7: option \"mechanisms\": "),
+            ("mechanisms", &["basic"], "site.conf:7: option \"mechanisms\": "),
+            ("schemes", &["ntlm", "ntlm"], "site.conf:7: option \"schemes\": "),
+            ("schemes", &["digest"], "site.conf:7: option \"schemes\": "),
+            ("accounts", &["/etc/passwd"], "site.conf:7: option \"accounts\": "),
+            (
+                "accounts",
+                &["file:/nowhere/at-all"],
+                "site.conf:7: option \"accounts\": /nowhere/at-all: ",
+            ),
+            ("domain", &["TOO-LONG-FOR-NETBIOS"], "site.conf:7: option \"domain\": "),
+            ("channel_binding", &["maybe"], "site.conf:7: option \"channel_binding\": "),
+            ("service_name", &["any", "other"], "site.conf:7: option \"service_name\": "),
+            ("service_name", &["cifs/www"], "site.conf:7: option \"service_name\": "),
+            ("proxies", &["10.0.0.0/33"], "site.conf:7: option \"proxies\": "),
+            ("proxies", &["proxy.example.com"], "site.conf:7: option \"proxies\": "),
+            ("handshake_lifetime", &["0s"], "site.conf:7: option \"handshake_lifetime\": "),
+            ("handshake_lifetime", &["2 weeks"], "site.conf:7: option \"handshake_lifetime\": "),
+        ] {
+            let got = set(&mut Config::default(), key, args).unwrap_err();
+            assert!(got.starts_with(error), "{got}");
+        }
+        let bad = accounts(&dir, &format!("# users\n{ALICE}nonsense\n"));
+        let got = set(&mut Config::default(), "accounts", &[&bad]).unwrap_err();
+        assert!(got.contains("/accounts:3: "), "{got}");
+    }
+
+    #[test]
+    fn an_option_is_set_once_and_a_failed_try_changes_nothing() {
+        let mut config = Config::default();
+        set(&mut config, "persist", &["off"]).unwrap();
+        assert!(set(&mut config, "persist", &["on"]).unwrap_err().ends_with("is duplicate"));
+        assert!(!config.settings.persist.as_ref().unwrap().value);
+    }
+
+    #[test]
+    fn equal_scopes_are_one_whatever_sections_they_came_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let users = accounts(&dir, ALICE);
+        let build = |rule: &str| {
+            let (mut outer, mut inner) = (Config::default(), Config::default());
+            set(&mut outer, "accounts", &[&users]).unwrap();
+            set(&mut inner, "domain", &["DEMO", "demo.test"]).unwrap();
+            set(&mut inner, "persist", &[rule]).unwrap();
+            Config::inherit(Some(&inner), Some(&outer))
+        };
+        let (a, b) = (build("on"), build("off"));
+        let (a, b) = (a.effective().unwrap(), b.effective().unwrap());
+        assert!(Arc::ptr_eq(&a.scope, &b.scope));
+        assert!(a.rules.persist && !b.rules.persist);
+        let mut other = build("on");
+        set(&mut other, "channel_binding", &["require"]).unwrap();
+        assert!(!Arc::ptr_eq(&a.scope, &other.effective().unwrap().scope));
+    }
+
+    #[test]
+    fn a_child_wins_over_its_parent_option_by_option() {
+        let (mut parent, mut child) = (Config::default(), Config::default());
+        set(&mut parent, "persist", &["off"]).unwrap();
+        set(&mut parent, "handshake_lifetime", &["30s"]).unwrap();
+        set(&mut child, "persist", &["on"]).unwrap();
+        let both = Config::inherit(Some(&child), Some(&parent)).settings;
+        assert!(both.persist.unwrap().value);
+        assert_eq!(both.handshake_lifetime.unwrap().value, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn without_accounts_nobody_can_sign_in_and_the_check_says_so() {
+        let mut config = Config::default();
+        assert!(!config.check());
+        assert!(config.error().as_str().contains("accounts"));
+        set(&mut config, "mechanisms", &["ntlm"]).unwrap();
+        assert!(!config.check());
+        assert!(config.error().as_str().starts_with("site.conf:7: option \"mechanisms\""));
+    }
+}

@@ -1,0 +1,312 @@
+//! The values of options, from their text.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::accounts::{self, AccountsFile};
+use crate::http::Scheme;
+use crate::names::Escaped;
+
+/// The arguments of one option.
+pub(super) struct Args<'a> {
+    args: Vec<&'a str>,
+    base: &'a Path,
+}
+
+impl<'a> Args<'a> {
+    pub(super) fn new(args: &[&'a [u8]], base: &'a Path) -> Result<Self, String> {
+        let args = args
+            .iter()
+            .map(|arg| std::str::from_utf8(arg).map_err(|_| "an argument is not UTF-8".to_owned()))
+            .collect::<Result<Vec<_>, _>>()?;
+        match args.iter().any(|arg| arg.is_empty() || arg.contains('\0')) {
+            true => Err("an argument is empty or has a NUL".to_owned()),
+            false => Ok(Self { args, base }),
+        }
+    }
+
+    fn one(&self) -> Result<&'a str, String> {
+        match self.args[..] {
+            [only] => Ok(only),
+            [] => Err("needs an argument".to_owned()),
+            _ => Err("takes one argument".to_owned()),
+        }
+    }
+
+    /// Each argument read on its own; at least one, none twice.
+    fn each<T: PartialEq>(
+        &self,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Vec<T>, String> {
+        let mut values = Vec::with_capacity(self.args.len());
+        for arg in &self.args {
+            let value = read(arg)?;
+            if values.contains(&value) {
+                return Err(format!("\"{}\" is there twice", Escaped(arg)));
+            }
+            values.push(value);
+        }
+        match values.is_empty() {
+            true => Err("needs an argument".to_owned()),
+            false => Ok(values),
+        }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.base.join(path)
+    }
+}
+
+fn unknown(arg: &str, known: &str) -> String {
+    format!("\"{}\" is not one of {known}", Escaped(arg))
+}
+
+/// A way to prove an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mechanism {
+    /// MS-NLMP.
+    Ntlm,
+}
+
+pub(super) fn mechanisms(args: &Args<'_>) -> Result<Arc<[Mechanism]>, String> {
+    args.each(|arg| match arg {
+        "ntlm" => Ok(Mechanism::Ntlm),
+        "kerberos" => Err("this build has no \"kerberos\"".to_owned()),
+        _ => Err(unknown(arg, "ntlm")),
+    })
+    .map(Arc::from)
+}
+
+pub(super) fn schemes(args: &Args<'_>) -> Result<Arc<[Scheme]>, String> {
+    args.each(|arg| match arg {
+        "negotiate" => Ok(Scheme::Negotiate),
+        "ntlm" => Ok(Scheme::Ntlm),
+        _ => Err(unknown(arg, "negotiate, ntlm")),
+    })
+    .map(Arc::from)
+}
+
+pub(super) fn accounts(args: &Args<'_>) -> Result<Arc<AccountsFile>, String> {
+    let arg = args.one()?;
+    match arg.strip_prefix("file:") {
+        Some(path) if !path.is_empty() => accounts::open(&args.path(path)),
+        _ => Err(format!("\"{}\" is not file:PATH", Escaped(arg))),
+    }
+}
+
+/// A domain's own names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct DomainNames {
+    pub(super) netbios: String,
+    pub(super) dns: Option<String>,
+}
+
+pub(super) fn domain(args: &Args<'_>) -> Result<Arc<DomainNames>, String> {
+    let (netbios, dns) = match args.args[..] {
+        [netbios] => (netbios, None),
+        [netbios, dns] => (netbios, Some(dns)),
+        _ => return Err("needs a NetBIOS name and may have a DNS name".to_owned()),
+    };
+    if !is_netbios(netbios) {
+        return Err(format!(
+            "\"{}\" is no NetBIOS name: 1 to 15 letters, digits, hyphens or underscores",
+            Escaped(netbios)
+        ));
+    }
+    if let Some(dns) = dns.filter(|dns| !is_dns(dns)) {
+        return Err(format!("\"{}\" is no DNS name", Escaped(dns)));
+    }
+    Ok(Arc::new(DomainNames {
+        netbios: netbios.to_ascii_uppercase(),
+        dns: dns.map(str::to_ascii_lowercase),
+    }))
+}
+
+fn is_netbios(name: &str) -> bool {
+    (1..=15).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+fn is_dns(name: &str) -> bool {
+    name.len() <= 253
+        && name.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        })
+}
+
+/// Whether a sign-in over TLS is bound to the server's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChannelBindingMode {
+    /// Not looked at.
+    Off,
+    /// Checked where the client sends it.
+    Allow,
+    /// Required.
+    Require,
+}
+
+pub(super) fn channel_binding(args: &Args<'_>) -> Result<ChannelBindingMode, String> {
+    match args.one()? {
+        "off" => Ok(ChannelBindingMode::Off),
+        "allow" => Ok(ChannelBindingMode::Allow),
+        "require" => Ok(ChannelBindingMode::Require),
+        arg => Err(unknown(arg, "off, allow, require")),
+    }
+}
+
+/// The service that clients must mean.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ServiceName {
+    /// Any.
+    Any,
+    /// HTTP on the request's host.
+    Host,
+    /// HTTP on one of these.
+    Hosts(Vec<String>),
+}
+
+pub(super) fn service_name(args: &Args<'_>) -> Result<Arc<ServiceName>, String> {
+    let names = match args.args[..] {
+        ["any"] => ServiceName::Any,
+        ["host"] => ServiceName::Host,
+        _ => ServiceName::Hosts(args.each(host)?),
+    };
+    Ok(Arc::new(names))
+}
+
+fn host(arg: &str) -> Result<String, String> {
+    let host = match arg.split_once('/') {
+        None => arg,
+        Some((class, host)) if class.eq_ignore_ascii_case("http") => host,
+        Some(_) => return Err(format!("\"{}\" is not of the service HTTP", Escaped(arg))),
+    };
+    if matches!(host, "" | "any" | "host") || host.contains('/') {
+        return Err(format!("\"{}\" is no host name here", Escaped(arg)));
+    }
+    Ok(host.to_ascii_lowercase())
+}
+
+/// Addresses of proxies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Network {
+    /// An address and how many of its bits count.
+    Ip(IpAddr, u8),
+    /// Any peer on a socket of the local machine.
+    Unix,
+}
+
+impl Network {
+    fn read(arg: &str) -> Result<Self, String> {
+        if arg == "unix:" {
+            return Ok(Self::Unix);
+        }
+        let wrong = || format!("\"{}\" is no ADDRESS, ADDRESS/BITS or unix:", Escaped(arg));
+        let (address, bits) = match arg.split_once('/') {
+            Some((address, bits)) => (address, Some(bits.parse::<u8>().map_err(|_| wrong())?)),
+            None => (arg, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let all = if address.is_ipv4() { 32 } else { 128 };
+        match bits.unwrap_or(all) {
+            bits if bits <= all => Ok(Self::Ip(address, bits)),
+            _ => Err(format!("\"{}\" has too many bits", Escaped(arg))),
+        }
+    }
+
+    /// Whether a peer, as servers write it, is in here.
+    pub fn contains(&self, peer: &str) -> bool {
+        match (self, peer.parse::<IpAddr>().map(|address| address.to_canonical())) {
+            (Self::Unix, _) => peer.starts_with("unix:"),
+            (Self::Ip(IpAddr::V4(net), bits), Ok(IpAddr::V4(peer))) => {
+                let differing = u32::from(*net) ^ u32::from(peer);
+                differing.leading_zeros() >= u32::from(*bits)
+            }
+            (Self::Ip(IpAddr::V6(net), bits), Ok(IpAddr::V6(peer))) => {
+                let differing = u128::from(*net) ^ u128::from(peer);
+                differing.leading_zeros() >= u32::from(*bits)
+            }
+            _ => false,
+        }
+    }
+}
+
+pub(super) fn proxies(args: &Args<'_>) -> Result<Arc<[Network]>, String> {
+    match args.args[..] {
+        ["none"] => Ok(Arc::new([])),
+        _ => args.each(Network::read).map(Arc::from),
+    }
+}
+
+pub(super) fn handshake_lifetime(args: &Args<'_>) -> Result<Duration, String> {
+    let arg = args.one()?;
+    duration(arg)
+        .filter(|time| (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(time))
+        .ok_or_else(|| format!("\"{}\" is no time from 1s to 1h", Escaped(arg)))
+}
+
+/// Numbers with ms, s, m, h or d, one after the other as in `1m30s`; without a unit, seconds.
+fn duration(text: &str) -> Option<Duration> {
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let unit = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+        let number: u32 = rest[..unit].parse().ok()?;
+        rest = &rest[unit..];
+        let end = rest.find(|letter: char| letter.is_ascii_digit()).unwrap_or(rest.len());
+        let one = match &rest[..end] {
+            "ms" => Duration::from_millis(1),
+            "" | "s" => Duration::from_secs(1),
+            "m" => Duration::from_secs(60),
+            "h" => Duration::from_secs(60 * 60),
+            "d" => Duration::from_secs(24 * 60 * 60),
+            _ => return None,
+        };
+        total = total.checked_add(one.checked_mul(number)?)?;
+        rest = &rest[end..];
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+pub(super) fn on_off(args: &Args<'_>) -> Result<bool, String> {
+    match args.one()? {
+        arg if arg.eq_ignore_ascii_case("on") => Ok(true),
+        arg if arg.eq_ignore_ascii_case("off") => Ok(false),
+        arg => Err(unknown(arg, "on, off")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        for (text, seconds) in [("30", 30), ("30s", 30), ("2m", 120), ("1m30s", 90), ("1h", 3600)] {
+            assert_eq!(duration(text), Some(Duration::from_secs(seconds)), "{text}");
+        }
+        assert_eq!(duration("1500ms"), Some(Duration::from_millis(1500)));
+        for bad in ["", "s", "-1s", "1w", "1.5s", "99999999999s", "1 s"] {
+            assert_eq!(duration(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn networks_contain_their_addresses_and_no_others() {
+        let net = |text| Network::read(text).unwrap();
+        assert!(net("10.1.0.0/16").contains("10.1.2.3"));
+        assert!(net("10.1.0.0/16").contains("::ffff:10.1.2.3"));
+        assert!(!net("10.1.0.0/16").contains("10.2.0.1"));
+        assert!(net("192.0.2.7").contains("192.0.2.7"));
+        assert!(!net("192.0.2.7").contains("192.0.2.8"));
+        assert!(net("0.0.0.0/0").contains("203.0.113.1"));
+        assert!(!net("0.0.0.0/0").contains("2001:db8::1"));
+        assert!(net("2001:db8::/32").contains("2001:db8:1::1"));
+        assert!(net("unix:").contains("unix:"));
+        assert!(!net("unix:").contains("127.0.0.1"));
+        assert!(!net("127.0.0.1").contains("unix:"));
+        assert!(!net("127.0.0.1").contains(""));
+    }
+}

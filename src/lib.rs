@@ -1,0 +1,25 @@
+//! Server side of HTTP `Negotiate` (RFC 4559) and `NTLM` (MS-NTHT) authentication.
+//!
+//! Dependencies point one way: [`ffi`], the C boundary, calls [`session`], which knows one client
+//! connection; a session reads [`http`] fields and steps [`ntlm`], which asks [`accounts`]. What
+//! all of them may do is a [`config`] that was read and checked beforehand.
+//!
+//! The header `include/negotiate_auth.h` is generated from [`ffi`].
+
+pub mod accounts;
+pub mod channel_binding;
+pub mod config;
+pub mod ffi;
+pub mod http;
+pub mod identity;
+pub mod job;
+pub mod names;
+pub mod ntlm;
+pub mod reader;
+pub mod reason;
+pub mod secret;
+pub mod session;
+pub mod text;
+
+/// The version of the library.
+pub const VERSION: &text::Text = &text!(env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,499 @@
+//! The only maker of a [`Proof`]: whether an AUTHENTICATE proves who it says (MS-NLMP 3.2.5.1.2).
+//!
+//! Cheap checks that need no key come first, so that no account is looked up, and no domain
+//! controller asked, for a response that cannot be good. Nothing else in the response is believed
+//! before NTProofStr fits.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::av_pair::{AV_FLAG_MIC, AV_FLAG_UNTRUSTED_SPN, AvId, AvPairs};
+use super::crypto;
+use super::flags::Flags;
+use super::message::{Authenticate, Challenge, MIC_END, MIC_OFFSET, Malformed, Ntlmv2Response};
+use super::{Challenged, FileTime, ServerNames};
+use crate::accounts::{Account, AccountName, Accounts};
+use crate::names::{Name, NameError, Uppercase};
+use crate::reason::Reason;
+use crate::secret::Secret;
+
+/// More ways to spell user and domain than this are not tried for one response.
+const MOST_TRIES: usize = 6;
+
+/// When a MIC has to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MicPolicy {
+    /// When the authenticated MsvAvFlags says that there is one.
+    WhenFlagged,
+    /// Always; clients that send none are locked out.
+    Always,
+}
+
+/// The choices that MS-NLMP leaves to the acceptor.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// When a MIC has to be there.
+    pub mic: MicPolicy,
+    /// Whether a response computed over an empty domain is good for a domain that was sent.
+    pub nil_domain_retry: bool,
+    /// How long a CHALLENGE may be answered.
+    pub challenge_lifetime: Duration,
+    /// How far TimeStamp may be off, if the CHALLENGE told no time.
+    pub max_clock_skew: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            mic: MicPolicy::WhenFlagged,
+            nil_domain_retry: true,
+            challenge_lifetime: Duration::from_secs(120),
+            max_clock_skew: Duration::from_secs(36 * 60 * 60),
+        }
+    }
+}
+
+/// What the MsvAvChannelBindings of this connection may be. Only an acceptor that has bindings can
+/// allow or require them.
+#[derive(Clone, Copy, Debug)]
+pub enum ChannelBindings<'a> {
+    /// Not looked at.
+    Off,
+    /// Absent, or one of these.
+    Allow(&'a [[u8; 16]]),
+    /// One of these; with none to choose from nobody gets in.
+    Require(&'a [[u8; 16]]),
+}
+
+/// The services that a client may have meant.
+#[derive(Clone, Copy, Debug)]
+pub enum ServiceNames<'a> {
+    /// Any, and none.
+    Any,
+    /// HTTP on one of these hosts; a host may carry a port.
+    Hosts(&'a [String]),
+    /// HTTP on this host: the one that the request names.
+    Host(&'a str),
+}
+
+/// Everything that judging takes besides the messages.
+pub struct Context<'a> {
+    /// The accounts.
+    pub accounts: &'a dyn Accounts,
+    /// This server's names.
+    pub names: &'a ServerNames,
+    /// The acceptor's choices.
+    pub policy: Policy,
+    /// This connection's bindings.
+    pub channel_bindings: ChannelBindings<'a>,
+    /// The services.
+    pub service_names: ServiceNames<'a>,
+    /// Now.
+    pub now: FileTime,
+}
+
+/// That a client knows the password of an account. Nothing but [`verify`] makes one.
+pub struct Proof {
+    account: Arc<Account>,
+    channel_bound: bool,
+    keys: SessionKeys,
+}
+
+impl Proof {
+    /// The account.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    /// Whether the response was bound to this TLS connection.
+    pub fn channel_bound(&self) -> bool {
+        self.channel_bound
+    }
+
+    /// SessionBaseKey.
+    pub fn session_base_key(&self) -> &Secret<16> {
+        &self.keys.key_exchange_key
+    }
+
+    /// ExportedSessionKey.
+    pub fn exported_session_key(&self) -> Secret<16> {
+        self.keys.exported_session_key()
+    }
+
+    /// What was agreed upon: the flags of the CHALLENGE.
+    pub fn flags(&self) -> Flags {
+        self.keys.flags
+    }
+}
+
+/// Who an AUTHENTICATE says to be.
+pub struct Claim {
+    domain: Name,
+    user: Name,
+}
+
+impl Claim {
+    pub(super) fn read(challenge: &Challenge<'_>, token: &[u8]) -> Result<Self, Reason> {
+        Self::of(challenge, &Authenticate::read(token)?)
+    }
+
+    fn of(challenge: &Challenge<'_>, message: &Authenticate<'_>) -> Result<Self, Reason> {
+        let decode = match challenge.flags.any(Flags::UNICODE) {
+            true => Name::from_utf16le,
+            false => Name::from_oem,
+        };
+        let name = |bytes| {
+            decode(bytes).map_err(|error| match error {
+                NameError::OddLength => Reason::MalformedToken,
+                NameError::TooLong | NameError::Character => Reason::BadName,
+            })
+        };
+        Ok(Self { domain: name(message.domain)?, user: name(message.user)? })
+    }
+
+    /// DomainName, as sent.
+    pub fn domain(&self) -> &Name {
+        &self.domain
+    }
+
+    /// UserName, as sent.
+    pub fn user(&self) -> &Name {
+        &self.user
+    }
+}
+
+/// `"DOMAIN\user"`, escaped for a log.
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.domain.is_empty() {
+            write!(f, "\"{}\"", self.user)
+        } else {
+            write!(f, "\"{}\\{}\"", self.domain, self.user)
+        }
+    }
+}
+
+/// Judges `token` as the answer to `challenge`.
+pub(super) fn verify(
+    exchange: &Challenged,
+    challenge: &Challenge<'_>,
+    token: &[u8],
+    context: &Context<'_>,
+) -> Result<Proof, Reason> {
+    if exchange.issued.distance(context.now) > context.policy.challenge_lifetime {
+        return Err(Reason::Expired);
+    }
+    let message = Authenticate::read(token)?;
+    let claim = Claim::of(challenge, &message)?;
+    let response = ntlmv2_response(&message, &claim)?;
+    let name =
+        AccountName::resolve(&claim.domain, &claim.user, context.names).ok_or(Reason::BadName)?;
+    check_target_info(challenge, &response, context)?;
+
+    let (account, key_exchange_key) = prove(challenge, &response, &claim, &name, context)?;
+
+    let keys = SessionKeys::new(challenge.flags, key_exchange_key, &message)?;
+    check_mic(exchange, &message, &response.av_pairs, &keys, context.policy.mic)?;
+    let channel_bound = check_channel_bindings(&response.av_pairs, context.channel_bindings)?;
+    check_service_name(&response.av_pairs, context.service_names)?;
+    Ok(Proof { account, channel_bound, keys })
+}
+
+/// Tells NTLMv2 from everything that is refused always (NTLMv1, NTLM2 session response, LM, LMv2
+/// alone, anonymous).
+fn ntlmv2_response<'a>(
+    message: &Authenticate<'a>,
+    claim: &Claim,
+) -> Result<Ntlmv2Response<'a>, Reason> {
+    if claim.user.is_empty() {
+        return Err(match (message.nt_response, message.lm_response) {
+            ([], [] | [0]) => Reason::AnonymousRefused,
+            _ => Reason::BadName,
+        });
+    }
+    match message.nt_response.len() {
+        0 => Err(Reason::LmRefused),
+        24 => Err(Reason::Ntlmv1Refused),
+        _ => Ok(Ntlmv2Response::read(message.nt_response)?),
+    }
+}
+
+/// The response repeats our TargetInfo: it was not made for another server's challenge. If we told
+/// no time, the client's own has to be near ours.
+fn check_target_info(
+    challenge: &Challenge<'_>,
+    response: &Ntlmv2Response<'_>,
+    context: &Context<'_>,
+) -> Result<(), Reason> {
+    if !response.av_pairs.echo(&challenge.target_info) {
+        return Err(Reason::AvMismatch);
+    }
+    let skew = FileTime(response.timestamp).distance(context.now);
+    if challenge.target_info.get(AvId::TIMESTAMP).is_none() && skew > context.policy.max_clock_skew
+    {
+        return Err(Reason::ClockSkew);
+    }
+    Ok(())
+}
+
+/// Compares NTProofStr. An unknown user and a disabled account take the same path with a decoy's
+/// key, and as many tries as a wrong password.
+fn prove(
+    challenge: &Challenge<'_>,
+    response: &Ntlmv2Response<'_>,
+    claim: &Claim,
+    name: &AccountName<'_>,
+    context: &Context<'_>,
+) -> Result<(Arc<Account>, Secret<16>), Reason> {
+    let account = context.accounts.find(name);
+    let known = account.as_ref().and_then(|account| account.nt_hash());
+    let can_sign_in = known.is_some();
+    let hash = known.unwrap_or_else(|| context.accounts.decoy());
+    let mut key = None;
+    for_each_spelling(claim, context.policy, |user_and_domain| {
+        let ntowf_v2 = crypto::hmac_md5(&crypto::ntowf_v2(hash, user_and_domain));
+        let proof = crypto::nt_proof_str(&ntowf_v2, &challenge.server_challenge, response.blob);
+        if proof == Secret::new(*response.proof) {
+            key = Some(crypto::session_base_key(&ntowf_v2, response.proof));
+        }
+        key.is_some()
+    });
+    match (account, can_sign_in, key) {
+        (Some(account), true, Some(key)) => Ok((account, key)),
+        (None, ..) => Err(Reason::UnknownUser),
+        (Some(account), ..) if account.is_disabled() => Err(Reason::AccountDisabled),
+        _ => Err(Reason::WrongResponse),
+    }
+}
+
+/// Calls `found` with each spelling of user and domain that a client may have hashed (3.3.2 and
+/// its notes), until it says yes. Their number depends on what was sent only.
+fn for_each_spelling(claim: &Claim, policy: Policy, mut found: impl FnMut(&[u8]) -> bool) {
+    let (user, domain) = (claim.user.units(), claim.domain.units());
+    let as_sent = |out: &mut Vec<u8>| {
+        domain.iter().for_each(|unit| out.extend_from_slice(&unit.to_le_bytes()));
+    };
+    let empty = |_: &mut Vec<u8>| {};
+    let upper = |out: &mut Vec<u8>| Uppercase::Simple.write(domain, out);
+    let mut scratch = Vec::with_capacity(4 * (user.len() + domain.len()));
+    upper(&mut scratch);
+    let is_upper = scratch.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    let is_upper = is_upper.eq(domain.iter().copied());
+    let domains: [(bool, &dyn Fn(&mut Vec<u8>)); 3] = [
+        (true, &as_sent),
+        (policy.nil_domain_retry && !domain.is_empty(), &empty),
+        (!is_upper, &upper),
+    ];
+    let spellings = domains
+        .iter()
+        .filter(|(tried, _)| *tried)
+        .flat_map(|(_, domain)| Uppercase::variants(user).map(move |mapping| (mapping, domain)));
+    for (mapping, domain) in spellings.take(MOST_TRIES) {
+        scratch.clear();
+        mapping.write(user, &mut scratch);
+        domain(&mut scratch);
+        if found(&scratch) {
+            return;
+        }
+    }
+}
+
+/// KeyExchangeKey, and what ExportedSessionKey is made of (3.2.5.1.2, 3.4.5.1).
+struct SessionKeys {
+    flags: Flags,
+    key_exchange_key: Secret<16>,
+    encrypted: Option<[u8; 16]>,
+}
+
+impl SessionKeys {
+    fn new(
+        flags: Flags,
+        key_exchange_key: Secret<16>,
+        message: &Authenticate<'_>,
+    ) -> Result<Self, Malformed> {
+        let encrypted = message.encrypted_session_key.try_into().ok();
+        let keys = Self { flags, key_exchange_key, encrypted };
+        match keys.is_exchanged() && keys.encrypted.is_none() {
+            true => Err(Malformed),
+            false => Ok(keys),
+        }
+    }
+
+    /// Whether the client chose the session key.
+    fn is_exchanged(&self) -> bool {
+        self.flags.any(Flags::KEY_EXCH) && self.flags.any(Flags::SIGN | Flags::SEAL)
+    }
+
+    fn exported_session_key(&self) -> Secret<16> {
+        match self.encrypted {
+            Some(encrypted) if self.is_exchanged() => {
+                crypto::rc4k(&self.key_exchange_key, &encrypted)
+            }
+            _ => self.key_exchange_key.clone(),
+        }
+    }
+
+    /// With KEY_EXCH but neither SIGN nor SEAL, some clients unwrap the key for the MIC although
+    /// the specification does not. It comes from the same proof.
+    fn second_mic_key(&self) -> Option<Secret<16>> {
+        let encrypted = self.encrypted.as_ref()?;
+        (self.flags.any(Flags::KEY_EXCH) && !self.is_exchanged())
+            .then(|| crypto::rc4k(&self.key_exchange_key, encrypted))
+    }
+}
+
+/// Whether there has to be a MIC is read from the authenticated MsvAvFlags and from nothing else:
+/// neither layout, version, flags nor zeros are evidence that there is none.
+fn check_mic(
+    exchange: &Challenged,
+    message: &Authenticate<'_>,
+    av_pairs: &AvPairs<'_>,
+    keys: &SessionKeys,
+    policy: MicPolicy,
+) -> Result<(), Reason> {
+    if av_pairs.flags() & AV_FLAG_MIC == 0 {
+        return match policy {
+            MicPolicy::WhenFlagged => Ok(()),
+            MicPolicy::Always => Err(Reason::MissingMic),
+        };
+    }
+    let sent = Secret::new(*message.mic().ok_or(Reason::MissingMic)?);
+    let (before, after) = (&message.message[..MIC_OFFSET], &message.message[MIC_END..]);
+    let fits = |key: &Secret<16>| crypto::mic(key, &exchange.messages, before, after) == sent;
+    if fits(&keys.exported_session_key()) || keys.second_mic_key().is_some_and(|key| fits(&key)) {
+        Ok(())
+    } else {
+        Err(Reason::WrongMic)
+    }
+}
+
+/// Compares MsvAvChannelBindings; says whether it was there and right. Zeros are no absence.
+fn check_channel_bindings(
+    av_pairs: &AvPairs<'_>,
+    expected: ChannelBindings<'_>,
+) -> Result<bool, Reason> {
+    let (ours, required) = match expected {
+        ChannelBindings::Off => return Ok(false),
+        ChannelBindings::Allow(ours) => (ours, false),
+        ChannelBindings::Require(ours) => (ours, true),
+    };
+    if ours.is_empty() {
+        return match required {
+            true => Err(Reason::MissingChannelBinding),
+            false => Ok(false),
+        };
+    }
+    match av_pairs.get(AvId::CHANNEL_BINDINGS) {
+        None if required => Err(Reason::MissingChannelBinding),
+        None => Ok(false),
+        Some(theirs) if ours.iter().any(|ours| ours == theirs) => Ok(true),
+        Some(_) => Err(Reason::WrongChannelBinding),
+    }
+}
+
+/// Compares MsvAvTargetName, a service principal name: class, host and, where it is configured,
+/// port. One from an untrusted source counts as absent.
+fn check_service_name(av_pairs: &AvPairs<'_>, expected: ServiceNames<'_>) -> Result<(), Reason> {
+    let hosts = match &expected {
+        ServiceNames::Any => return Ok(()),
+        ServiceNames::Hosts(hosts) => ServiceHosts::Listed(hosts),
+        ServiceNames::Host(host) => ServiceHosts::Only(host),
+    };
+    let spn = av_pairs
+        .get(AvId::TARGET_NAME)
+        .filter(|name| !name.is_empty() && av_pairs.flags() & AV_FLAG_UNTRUSTED_SPN == 0)
+        .ok_or(Reason::MissingServiceName)?;
+    let spn = Name::from_utf16le(spn).map_err(|_| Reason::WrongServiceName)?;
+    let spn = String::from_utf16(spn.units()).map_err(|_| Reason::WrongServiceName)?;
+    match spn.split_once('/') {
+        Some((class, host)) if class.eq_ignore_ascii_case("http") && hosts.contain(host) => Ok(()),
+        _ => Err(Reason::WrongServiceName),
+    }
+}
+
+enum ServiceHosts<'a> {
+    Listed(&'a [String]),
+    Only(&'a str),
+}
+
+impl ServiceHosts<'_> {
+    fn contain(&self, host: &str) -> bool {
+        match self {
+            Self::Listed(ours) => ours.iter().any(|ours| same_host(host, ours)),
+            Self::Only(ours) => same_host(host, without_port(ours)),
+        }
+    }
+}
+
+/// Whether the client's host is ours. A port that the client adds matters only if ours has one.
+fn same_host(theirs: &str, ours: &str) -> bool {
+    !ours.is_empty()
+        && (theirs.eq_ignore_ascii_case(ours) || without_port(theirs).eq_ignore_ascii_case(ours))
+}
+
+/// The host in "host:port" or "[address]:port".
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port))
+            if port.bytes().all(|digit| digit.is_ascii_digit())
+                && (!name.contains(':') || name.ends_with(']')) =>
+        {
+            name
+        }
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_matters_only_where_it_is_configured() {
+        for (theirs, ours, fits) in [
+            ("www.example.com", "www.example.com", true),
+            ("WWW.example.com:8443", "www.example.com", true),
+            ("www.example.com:8443", "www.example.com:8443", true),
+            ("www.example.com", "www.example.com:8443", false),
+            ("www.example.com:80", "www.example.com:8443", false),
+            ("[::1]:80", "[::1]", true),
+            ("::1", "::1", true),
+            ("evil.example", "www.example.com", false),
+            ("", "", false),
+        ] {
+            assert_eq!(same_host(theirs, ours), fits, "{theirs} {ours}");
+        }
+        assert_eq!(without_port("[::1]:8080"), "[::1]");
+        assert_eq!(without_port("::1"), "::1");
+    }
+
+    #[test]
+    fn channel_bindings_follow_the_table() {
+        let pairs = |value: Option<[u8; 16]>| {
+            let mut bytes = Vec::new();
+            if let Some(value) = value {
+                super::super::av_pair::write(&mut bytes, AvId::CHANNEL_BINDINGS, &value);
+            }
+            super::super::av_pair::write(&mut bytes, AvId::EOL, &[]);
+            bytes
+        };
+        let ours = [[1; 16], [2; 16]];
+        let judge = |value, expected| {
+            check_channel_bindings(&AvPairs::read(&pairs(value)).unwrap(), expected)
+        };
+        use ChannelBindings::{Allow, Off, Require};
+        for value in [None, Some([0; 16]), Some([1; 16]), Some([9; 16])] {
+            assert_eq!(judge(value, Off), Ok(false));
+            assert_eq!(judge(value, Allow(&[])), Ok(false));
+            assert_eq!(judge(value, Require(&[])), Err(Reason::MissingChannelBinding));
+        }
+        for expected in [Allow(&ours), Require(&ours)] {
+            assert_eq!(judge(Some([2; 16]), expected), Ok(true));
+            assert_eq!(judge(Some([0; 16]), expected), Err(Reason::WrongChannelBinding));
+            assert_eq!(judge(Some([9; 16]), expected), Err(Reason::WrongChannelBinding));
+        }
+        assert_eq!(judge(None, Allow(&ours)), Ok(false));
+        assert_eq!(judge(None, Require(&ours)), Err(Reason::MissingChannelBinding));
+    }
+}

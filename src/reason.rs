@@ -1,0 +1,105 @@
+//! Why a request was answered as it was: one table of number, name and sentence.
+
+use crate::text;
+use crate::text::Text;
+
+macro_rules! reasons {
+    ($($number:literal $variant:ident $name:literal $sentence:literal)*) => {
+        /// A stable reason. 0 signed in, 1xx asks, 2xx refuses, 5xx faults.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Reason {
+            $(#[doc = $sentence] $variant = $number,)*
+        }
+
+        impl Reason {
+            /// Every reason, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The name, as it stands in logs.
+            pub fn name(self) -> &'static Text {
+                match self {
+                    $(Self::$variant => { static NAME: Text = text!($name); &NAME })*
+                }
+            }
+
+            /// What it means, in one sentence without names.
+            pub fn sentence(self) -> &'static Text {
+                match self {
+                    $(Self::$variant => { static SENTENCE: Text = text!($sentence); &SENTENCE })*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    0 SignedIn "signed-in" "the client has signed in"
+    100 NoCredentials "no-credentials" "the request has no credentials"
+    101 InProgress "in-progress" "NTLM challenge sent"
+    200 MalformedHeader "malformed-header" "the Authorization field is not one scheme and one token"
+    201 MalformedToken "malformed-token" "the token is not a well-formed NTLM message"
+    202 OutOfSequence "out-of-sequence" "the token does not continue a handshake of this connection and scope"
+    203 MechanismNotOffered "mechanism-not-offered" "the token is for a mechanism that is not offered here"
+    204 Ntlmv1Refused "ntlmv1-refused" "the client answered with NTLMv1 or NTLM2 session response; only NTLMv2 is accepted"
+    205 AnonymousRefused "anonymous-refused" "the client asked for an anonymous session"
+    206 LmRefused "lm-refused" "the client answered without an NTLMv2 response; LM and LMv2 alone are never accepted"
+    207 BadBase64 "bad-base64" "the token is not base64 with its padding"
+    208 TooLarge "too-large" "the token is larger than its mechanism allows"
+    209 DuplicateHeader "duplicate-header" "the request has more than one Authorization field"
+    210 UnknownUser "unknown-user" "no account has this name"
+    211 WrongResponse "wrong-response" "the response does not fit the account's password"
+    212 WrongMic "wrong-mic" "the MIC does not fit: the messages were changed on their way, or the client's key differs"
+    213 MissingMic "missing-mic" "the MIC that the response promises, or that is required, is missing"
+    214 WrongChannelBinding "wrong-channel-binding" "the channel binding is not that of this TLS connection: the client talked to another end point (a TLS proxy or a relay), or sent zeros"
+    215 MissingChannelBinding "missing-channel-binding" "a channel binding is required and is missing, or the connection has no TLS"
+    216 Expired "expired" "the challenge is older than handshake_lifetime"
+    217 AccountDisabled "account-disabled" "the account is disabled"
+    218 BadName "bad-name" "the user or domain name has characters that names must not have, or is empty or too long"
+    219 AvMismatch "av-mismatch" "the response does not repeat the names and the time of this server's challenge: it was made for another server"
+    220 WrongServiceName "wrong-service-name" "the client asked for another service than this one"
+    221 MissingServiceName "missing-service-name" "service_name is set and the client did not say which service it wants"
+    222 NoCommonCharset "no-common-charset" "the client offers neither Unicode nor OEM strings"
+    223 OtherScheme "other-scheme" "the Authorization field uses a scheme that is not NTLM or Negotiate"
+    224 SchemeNotOffered "scheme-not-offered" "the Authorization field uses a scheme that is not offered here"
+    225 ClockSkew "clock-skew" "the time in the response is too far from this server's"
+    226 AccountChanged "account-changed" "the account was changed, disabled or removed after this connection had signed in"
+    230 Forwarded "forwarded" "NTLM needs a connection of the client's own, and this request came through a proxy (Via, Forwarded or X-Forwarded-For); list it in proxies if it never shares connections"
+    231 NotPersistent "not-persistent" "NTLM needs a connection that stays open, and this one closes after the answer"
+    232 Multiplexed "multiplexed" "NTLM cannot be used over HTTP/2 or HTTP/3: its token was not looked at"
+    500 BadCall "bad-call" "the server called the library with arguments that make no sense"
+    501 BadConfig "bad-config" "the configuration cannot sign anyone in"
+    502 BackendUnavailable "backend-unavailable" "what knows the accounts did not answer in time"
+    503 NoRandomness "no-randomness" "the system gave no random bytes for a challenge"
+    599 Internal "internal" "the library failed; this connection signs nobody in any more"
+}
+
+impl Reason {
+    /// The number, for C and for logs.
+    pub const fn number(self) -> u32 {
+        self as u32
+    }
+}
+
+/// The name of a number that came from C.
+pub fn name(number: u32) -> &'static Text {
+    static UNKNOWN: Text = text!("unknown");
+    Reason::ALL
+        .iter()
+        .find(|reason| reason.number() == number)
+        .map_or(&UNKNOWN, |reason| reason.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_ascend_and_names_are_unique() {
+        assert!(Reason::ALL.is_sorted_by(|a, b| a.number() < b.number()));
+        for (at, reason) in Reason::ALL.iter().enumerate() {
+            assert!(Reason::ALL[..at].iter().all(|other| other.name() != reason.name()));
+            assert_eq!(name(reason.number()), reason.name());
+        }
+        assert_eq!(name(9999).as_str(), "unknown");
+    }
+}

@@ -1,0 +1,515 @@
+//! One client connection: requests in; verdicts, fields of the answer and the identity out.
+//!
+//! A session holds at most one handshake and one identity, each of the scope that it began in. Any
+//! Authorization field clears both before it is looked at, so that a failure leaves nobody.
+
+mod answer;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use crate::http::{Field, HeaderKind};
+use answer::Answer;
+
+use crate::accounts::Freshness;
+use crate::channel_binding;
+use crate::config::{ChannelBindingMode, Config, Effective, Network, Rules, Scope, ServiceName};
+use crate::http::{Authorization, Credentials, MAX_TOKEN, Scheme};
+use crate::identity::Identity;
+use crate::job::Job;
+use crate::ntlm::message::MessageType;
+use crate::ntlm::{self, Challenged, ChannelBindings, Context, FileTime, Policy, ServiceNames};
+use crate::reason::Reason;
+use crate::text::Text;
+
+/// What to do with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Answer with the status: something is broken.
+    Error = 0,
+    /// Answer with the status: the client is to go on.
+    Challenge = 1,
+    /// Serve it.
+    Accepted = 2,
+    /// Answer with the status: the attempt was refused.
+    Rejected = 3,
+    /// Detach the job.
+    Wait = 4,
+}
+
+/// What a session stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// An HTTP/1.x connection: one request after the other.
+    Serial,
+    /// One request of a connection that carries many at once.
+    Multiplexed,
+}
+
+/// A request, as the server describes it.
+pub struct Request<'a> {
+    /// The Authorization fields.
+    pub authorization: Authorization<'a>,
+    /// The host that the client asked for.
+    pub host: &'a [u8],
+    /// 1000 * major + minor.
+    pub http_version: u32,
+    /// Whether client and settings allow another request on the connection.
+    pub persistent: bool,
+    /// Whether the connection uses TLS.
+    pub tls: bool,
+    /// Whether a Via, Forwarded or X-Forwarded-For field is there.
+    pub forwarded: bool,
+    /// Whether the server is a proxy here.
+    pub proxy: bool,
+    /// Whether this client request was stepped before.
+    pub again: bool,
+    /// The TCP peer.
+    pub peer: &'a [u8],
+    /// The server certificates that the client may have been shown, in DER.
+    pub certificates: &'a [&'a [u8]],
+}
+
+impl Request<'_> {
+    /// Whether a proxy may be sending requests of several clients on this connection.
+    fn is_shared(&self, proxies: &[Network]) -> bool {
+        let peer = std::str::from_utf8(self.peer).unwrap_or_default();
+        self.forwarded && !proxies.iter().any(|proxy| proxy.contains(peer))
+    }
+}
+
+/// What a test replaces.
+pub struct Hooks {
+    /// The clock.
+    pub now: fn() -> FileTime,
+    /// The maker of ServerChallenge.
+    pub server_challenge: fn() -> Option<[u8; 8]>,
+}
+
+static SYSTEM: Hooks = Hooks {
+    now: || {
+        /// From 1601 to 1970, in units of 100 ns.
+        const UNIX: u64 = 116_444_736_000_000_000;
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        FileTime(UNIX + u64::try_from(since.as_nanos() / 100).unwrap_or(u64::MAX / 2))
+    },
+    server_challenge: || {
+        let mut challenge = [0; 8];
+        getrandom::fill(&mut challenge).ok().map(|()| challenge)
+    },
+};
+
+/// A half-done handshake.
+struct Handshake {
+    challenged: Challenged,
+    scheme: Scheme,
+    scope: Arc<Scope>,
+}
+
+/// Somebody who proved an identity.
+struct SignedIn {
+    identity: Identity,
+    scope: Arc<Scope>,
+    /// The table of accounts that the identity was last seen in.
+    generation: u64,
+    /// Whether it outlasts the request.
+    persistent: bool,
+}
+
+/// A step that waits for its job.
+struct Suspended {
+    job: Arc<Job>,
+    handshake: Handshake,
+    token: Box<[u8]>,
+    rules: Rules,
+    facts: Facts<Box<[u8]>>,
+}
+
+/// What judging a token takes of its request.
+struct Facts<H> {
+    host: H,
+    /// Whether the client can go on after a challenge.
+    continuable: bool,
+    /// Whether the connection stays open.
+    persistent: bool,
+}
+
+/// One client connection.
+pub struct Session {
+    connection: Connection,
+    poisoned: bool,
+    hooks: &'static Hooks,
+    handshake: Option<Box<Handshake>>,
+    signed_in: Option<SignedIn>,
+    suspended: Option<Box<Suspended>>,
+    /// The channel bindings of the connection, once it has been asked for them.
+    bindings: Option<Box<[[u8; 16]]>>,
+    answer: Answer,
+}
+
+impl Session {
+    /// A session without a past.
+    pub fn new(connection: Connection) -> Self {
+        Self::with_hooks(connection, &SYSTEM)
+    }
+
+    /// The same with a test's clock and challenges.
+    pub fn with_hooks(connection: Connection, hooks: &'static Hooks) -> Self {
+        Self {
+            connection,
+            poisoned: false,
+            hooks,
+            handshake: None,
+            signed_in: None,
+            suspended: None,
+            bindings: None,
+            answer: Answer::default(),
+        }
+    }
+
+    /// Takes the next request.
+    pub fn step(&mut self, config: &Config, request: &Request<'_>) -> Verdict {
+        self.suspended = None;
+        if self.poisoned {
+            return self.fault(Reason::Internal, None);
+        }
+        let effective = match config.effective() {
+            Ok(effective) => effective,
+            Err(error) => return self.fault(Reason::BadConfig, Some(error)),
+        };
+        if request.again {
+            return self.step_again(&effective.scope, request);
+        }
+        self.answer.begin(request.proxy);
+        match request.authorization {
+            Authorization::None => self.step_without_credentials(&effective.scope, request),
+            Authorization::One(value) => match self.step_credentials(effective, request, value) {
+                Ok(verdict) => verdict,
+                Err(reason) => {
+                    let continuable = self.is_continuable(request);
+                    self.refuse(&effective.scope, reason, continuable, None)
+                }
+            },
+            Authorization::Several => {
+                self.forget();
+                self.answer.finish(Verdict::Rejected, 400, Reason::DuplicateHeader)
+            }
+        }
+    }
+
+    /// A request without credentials: who signed in on the connection before, or a challenge. It
+    /// ends a half-done handshake, whose next message it is not.
+    fn step_without_credentials(&mut self, scope: &Arc<Scope>, request: &Request<'_>) -> Verdict {
+        self.handshake = None;
+        if request.is_shared(&scope.proxies) {
+            self.signed_in = None;
+            return self.refuse(scope, Reason::Forwarded, false, None);
+        }
+        match &mut self.signed_in {
+            Some(signed_in) if !signed_in.persistent => self.signed_in = None,
+            Some(signed_in) if signed_in.scope == *scope => {
+                let generation = scope.accounts.generation();
+                if signed_in.generation == generation
+                    || scope.accounts.still_has(signed_in.identity.account())
+                {
+                    signed_in.generation = generation;
+                    return self.answer.finish(Verdict::Accepted, 0, Reason::SignedIn);
+                }
+                self.signed_in = None;
+                let continuable = self.is_continuable(request);
+                return self.refuse(scope, Reason::AccountChanged, continuable, None);
+            }
+            _ => {}
+        }
+        if !self.is_continuable(request) {
+            return self.refuse(scope, Reason::NotPersistent, false, None);
+        }
+        self.answer.challenge(scope, Reason::NoCredentials)
+    }
+
+    /// A request with credentials: a handshake's first message or its second.
+    fn step_credentials(
+        &mut self,
+        effective: &Effective,
+        request: &Request<'_>,
+        value: &[u8],
+    ) -> Result<Verdict, Reason> {
+        let handshake = self.handshake.take();
+        self.signed_in = None;
+        let scope = &effective.scope;
+        if request.is_shared(&scope.proxies) {
+            return Ok(self.refuse(scope, Reason::Forwarded, false, None));
+        }
+        let credentials = Credentials::read(value)?;
+        let scheme = credentials.scheme;
+        if !scope.schemes.contains(&scheme) {
+            return Err(Reason::SchemeNotOffered);
+        }
+        if self.is_multiplexed(request) {
+            return Err(Reason::Multiplexed);
+        }
+        if scheme == Scheme::Negotiate && !credentials.begins_with(ntlm::SIGNATURE) {
+            return Err(not_ntlm(&credentials));
+        }
+        // Room for what a last group of base64 may add.
+        let mut buffer = [0; ntlm::MAX_MESSAGE + 2];
+        let token = credentials.decode(&mut buffer)?;
+        match ntlm::message_type(token)? {
+            MessageType::Negotiate => self.negotiate(scope, request, scheme, token),
+            MessageType::Authenticate => match handshake {
+                Some(handshake) if handshake.scheme == scheme && handshake.scope == *scope => {
+                    self.find_bindings(scope, request);
+                    Ok(self.authenticate(*handshake, token, effective.rules, request))
+                }
+                _ => Err(Reason::OutOfSequence),
+            },
+        }
+    }
+
+    /// NEGOTIATE: begins a handshake.
+    fn negotiate(
+        &mut self,
+        scope: &Arc<Scope>,
+        request: &Request<'_>,
+        scheme: Scheme,
+        token: &[u8],
+    ) -> Result<Verdict, Reason> {
+        if !self.is_continuable(request) {
+            return Err(Reason::NotPersistent);
+        }
+        let challenge = (self.hooks.server_challenge)();
+        let Some(server_challenge) = challenge else {
+            return Ok(self.fault(Reason::NoRandomness, None));
+        };
+        let now = (self.hooks.now)();
+        let challenged =
+            Challenged::answer(token, &scope.names, &server_challenge, now, Some(now))?;
+        let verdict = self.answer.continue_with(scope, scheme, challenged.challenge());
+        self.handshake = Some(Box::new(Handshake { challenged, scheme, scope: scope.clone() }));
+        Ok(verdict)
+    }
+
+    /// AUTHENTICATE: ends it, now or when the accounts have been read again.
+    fn authenticate(
+        &mut self,
+        handshake: Handshake,
+        token: &[u8],
+        rules: Rules,
+        request: &Request<'_>,
+    ) -> Verdict {
+        let continuable = self.is_continuable(request);
+        let persistent = request.persistent;
+        match handshake.scope.accounts.freshness() {
+            Freshness::Current => {
+                let facts = Facts { host: request.host, continuable, persistent };
+                self.judge(&handshake, token, rules, &facts)
+            }
+            Freshness::Changed(reread) => {
+                self.suspended = Some(Box::new(Suspended {
+                    job: Arc::new(Job::new(reread)),
+                    handshake,
+                    token: token.into(),
+                    rules,
+                    facts: Facts { host: request.host.into(), continuable, persistent },
+                }));
+                self.answer.wait()
+            }
+        }
+    }
+
+    /// Compares the proof, and signs in or refuses.
+    fn judge<H: AsRef<[u8]>>(
+        &mut self,
+        handshake: &Handshake,
+        token: &[u8],
+        rules: Rules,
+        facts: &Facts<H>,
+    ) -> Verdict {
+        let scope = &handshake.scope;
+        let bindings = self.bindings.as_deref().unwrap_or_default();
+        let context = Context {
+            accounts: &scope.accounts,
+            names: &scope.names,
+            policy: Policy { challenge_lifetime: scope.handshake_lifetime, ..Policy::default() },
+            channel_bindings: match scope.channel_binding {
+                ChannelBindingMode::Off => ChannelBindings::Off,
+                ChannelBindingMode::Allow => ChannelBindings::Allow(bindings),
+                ChannelBindingMode::Require => ChannelBindings::Require(bindings),
+            },
+            service_names: match &*scope.service_name {
+                ServiceName::Any => ServiceNames::Any,
+                ServiceName::Host => {
+                    ServiceNames::Host(std::str::from_utf8(facts.host.as_ref()).unwrap_or_default())
+                }
+                ServiceName::Hosts(hosts) => ServiceNames::Hosts(hosts),
+            },
+            now: (self.hooks.now)(),
+        };
+        let generation = scope.accounts.generation();
+        let result = handshake.challenged.verify(token, &context);
+        self.answer.notice(scope.accounts.take_notice());
+        match result {
+            Ok(proof) => {
+                let signed_in = SignedIn {
+                    identity: Identity::from_ntlm(&proof, handshake.scheme),
+                    scope: scope.clone(),
+                    generation,
+                    persistent: rules.persist && facts.persistent,
+                };
+                let verdict = self.answer.sign_in(&signed_in.identity, signed_in.persistent);
+                self.signed_in = Some(signed_in);
+                verdict
+            }
+            Err(reason) => {
+                let claim = handshake.challenged.claim(token);
+                self.refuse(scope, reason, facts.continuable, claim)
+            }
+        }
+    }
+
+    /// The same request, redirected inside the server: its token is spent. Who signed in with it
+    /// is known in the scope of the sign-in; anywhere else there is nobody.
+    fn step_again(&mut self, scope: &Arc<Scope>, request: &Request<'_>) -> Verdict {
+        if self.answer.verdict() == Verdict::Accepted {
+            if self.signed_in.as_ref().is_some_and(|signed_in| signed_in.scope == *scope) {
+                return Verdict::Accepted;
+            }
+        } else if self.answer.is_for(scope) {
+            return self.answer.verdict();
+        }
+        self.handshake = None;
+        self.answer.begin(request.proxy);
+        let shared = request.is_shared(&scope.proxies);
+        match (shared, self.is_continuable(request)) {
+            (true, _) => self.refuse(scope, Reason::Forwarded, false, None),
+            (false, false) => self.refuse(scope, Reason::NotPersistent, false, None),
+            (false, true) => self.answer.challenge(scope, Reason::NoCredentials),
+        }
+    }
+
+    /// Hands out the job of a step that waits.
+    pub fn detach(&self) -> Option<Arc<Job>> {
+        self.suspended.as_ref().map(|suspended| suspended.job.clone())
+    }
+
+    /// Goes on with a step whose job has run; gives it up without one.
+    pub fn resume(&mut self, job: Option<Arc<Job>>) -> Verdict {
+        let Some(suspended) = self.suspended.take() else {
+            return self.refuse_call();
+        };
+        match job {
+            Some(job) if Arc::ptr_eq(&job, &suspended.job) && job.is_finished() => {
+                let Suspended { handshake, token, rules, facts, .. } = *suspended;
+                self.judge(&handshake, &token, rules, &facts)
+            }
+            _ => self.answer.give_up(),
+        }
+    }
+
+    /// Refuses credentials. The client learns no more than the status; that a challenge cannot
+    /// work on this connection makes it a 403.
+    fn refuse(
+        &mut self,
+        scope: &Arc<Scope>,
+        reason: Reason,
+        continuable: bool,
+        claim: Option<ntlm::Claim>,
+    ) -> Verdict {
+        self.answer.refuse(scope, reason, continuable, claim)
+    }
+
+    /// Answers a call that makes no sense.
+    pub fn refuse_call(&mut self) -> Verdict {
+        self.fault(Reason::BadCall, None)
+    }
+
+    /// Signs nobody in any more.
+    pub fn poison(&mut self) {
+        self.poisoned = true;
+        self.suspended = None;
+        self.fault(Reason::Internal, None);
+    }
+
+    fn fault(&mut self, reason: Reason, detail: Option<String>) -> Verdict {
+        self.forget();
+        self.answer.fault(reason, detail)
+    }
+
+    fn forget(&mut self) {
+        self.handshake = None;
+        self.signed_in = None;
+    }
+
+    fn is_multiplexed(&self, request: &Request<'_>) -> bool {
+        self.connection == Connection::Multiplexed || request.http_version >= 2000
+    }
+
+    /// Whether a bare challenge can lead anywhere: the connection stays open, or is one of a kind
+    /// that clients leave for HTTP/1.1 when they see NTLM.
+    fn is_continuable(&self, request: &Request<'_>) -> bool {
+        request.persistent || self.is_multiplexed(request)
+    }
+
+    /// Works out the connection's channel bindings, once.
+    fn find_bindings(&mut self, scope: &Scope, request: &Request<'_>) {
+        let wanted = scope.channel_binding != ChannelBindingMode::Off && request.tls;
+        if wanted && self.bindings.is_none() && !request.certificates.is_empty() {
+            let bindings = request.certificates.iter();
+            self.bindings =
+                Some(bindings.filter_map(|der| channel_binding::ntlm_binding(der)).collect());
+        }
+    }
+
+    /// The HTTP status, 0 to go on.
+    pub fn status(&self) -> u16 {
+        self.answer.status()
+    }
+
+    /// The index-th field of the answer.
+    pub fn header(&self, index: usize) -> Option<&Field> {
+        self.answer.field(index)
+    }
+
+    /// Who the client is, if the last verdict was to serve it.
+    pub fn identity(&self) -> Option<&Identity> {
+        match self.answer.verdict() {
+            Verdict::Accepted => self.signed_in.as_ref().map(|signed_in| &signed_in.identity),
+            _ => None,
+        }
+    }
+
+    /// Why.
+    pub fn reason(&self) -> Reason {
+        self.answer.reason()
+    }
+
+    /// Why, in one sentence.
+    pub fn detail(&self) -> &Text {
+        self.answer.detail()
+    }
+
+    /// What an administrator should read once.
+    pub fn notice(&self) -> &Text {
+        self.answer.notice_text()
+    }
+
+    /// What the session holds for a half-done handshake beyond the client's own message, in bytes.
+    pub fn held(&self) -> usize {
+        let handshake = self.handshake.as_ref();
+        size_of::<Self>()
+            + handshake.map_or(0, |handshake| size_of::<Handshake>() + handshake.challenged.held())
+            + self.answer.held()
+    }
+}
+
+/// Why a token under Negotiate that is no NTLM message is refused.
+fn not_ntlm(credentials: &Credentials<'_>) -> Reason {
+    if credentials.decoded_len() > MAX_TOKEN + 2 {
+        return Reason::TooLarge;
+    }
+    let mut buffer = vec![0; credentials.decoded_len()];
+    match credentials.decode(&mut buffer) {
+        Ok(_) => Reason::MechanismNotOffered,
+        Err(reason) => reason,
+    }
+}

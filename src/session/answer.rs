@@ -1,0 +1,172 @@
+//! What a session says about the last request.
+
+use std::sync::Arc;
+
+use super::Verdict;
+use crate::config::Scope;
+use crate::http::{Field, Fields, Scheme};
+use crate::identity::Identity;
+use crate::ntlm::Claim;
+use crate::reason::Reason;
+use crate::text::Text;
+
+/// Verdict, status, fields, reason and sentences, for accessors to read.
+pub(super) struct Answer {
+    verdict: Verdict,
+    status: u16,
+    reason: Reason,
+    proxy: bool,
+    fields: Fields,
+    detail: Option<Text>,
+    notice: Text,
+    /// The scope that was asked for, unless it was granted.
+    scope: Option<Arc<Scope>>,
+}
+
+impl Default for Answer {
+    /// Before the first request nothing is granted.
+    fn default() -> Self {
+        Self {
+            verdict: Verdict::Error,
+            status: 500,
+            reason: Reason::BadCall,
+            proxy: false,
+            fields: Fields::default(),
+            detail: None,
+            notice: Text::EMPTY,
+            scope: None,
+        }
+    }
+}
+
+impl Answer {
+    /// Forgets the request before.
+    pub(super) fn begin(&mut self, proxy: bool) {
+        *self = Self { proxy, ..Self::default() };
+    }
+
+    /// Notes the outcome.
+    pub(super) fn finish(&mut self, verdict: Verdict, status: u16, reason: Reason) -> Verdict {
+        self.verdict = verdict;
+        self.status = status;
+        self.reason = reason;
+        verdict
+    }
+
+    /// 401 with bare challenges.
+    pub(super) fn challenge(&mut self, scope: &Arc<Scope>, reason: Reason) -> Verdict {
+        self.scope = Some(scope.clone());
+        self.fields.challenges(self.proxy, &scope.schemes);
+        self.finish(Verdict::Challenge, self.challenge_status(), reason)
+    }
+
+    /// 401 with the mechanism's token, and no other challenge beside it (RFC 4559 4.1).
+    pub(super) fn continue_with(
+        &mut self,
+        scope: &Arc<Scope>,
+        scheme: Scheme,
+        token: &[u8],
+    ) -> Verdict {
+        self.scope = Some(scope.clone());
+        self.fields.token(self.proxy, scheme, token);
+        self.fields.no_store();
+        self.finish(Verdict::Challenge, self.challenge_status(), Reason::InProgress)
+    }
+
+    /// 401 with bare challenges, or 403 where none can work.
+    pub(super) fn refuse(
+        &mut self,
+        scope: &Arc<Scope>,
+        reason: Reason,
+        continuable: bool,
+        claim: Option<Claim>,
+    ) -> Verdict {
+        self.scope = Some(scope.clone());
+        self.detail =
+            claim.map(|claim| format!("user {claim}: {}", reason.sentence().as_str()).into());
+        let status = if continuable {
+            self.fields.challenges(self.proxy, &scope.schemes);
+            self.challenge_status()
+        } else {
+            403
+        };
+        self.fields.no_store();
+        self.finish(Verdict::Rejected, status, reason)
+    }
+
+    /// The client has proved who it is.
+    pub(super) fn sign_in(&mut self, identity: &Identity, persistent: bool) -> Verdict {
+        self.scope = None;
+        self.fields.persistent_auth(persistent);
+        let bound = if identity.channel_bound() { ", bound to its TLS connection" } else { "" };
+        let name = crate::names::Escaped(identity.name().as_str());
+        let (mechanism, scheme) = (identity.mechanism().as_str(), identity.scheme().as_str());
+        self.detail =
+            Some(format!("user \"{name}\" signed in by {mechanism} under {scheme}{bound}").into());
+        self.finish(Verdict::Accepted, 0, Reason::SignedIn)
+    }
+
+    /// The step waits for its job.
+    pub(super) fn wait(&mut self) -> Verdict {
+        self.finish(Verdict::Wait, 503, Reason::BackendUnavailable)
+    }
+
+    /// 503: the job was given up.
+    pub(super) fn give_up(&mut self) -> Verdict {
+        self.fields.clear();
+        self.fields.retry_after();
+        self.finish(Verdict::Error, 503, Reason::BackendUnavailable)
+    }
+
+    /// 500.
+    pub(super) fn fault(&mut self, reason: Reason, detail: Option<String>) -> Verdict {
+        self.begin(self.proxy);
+        self.detail = detail.map(Text::from);
+        self.finish(Verdict::Error, 500, reason)
+    }
+
+    /// Adds what an administrator has to be told.
+    pub(super) fn notice(&mut self, notice: Option<Text>) {
+        self.notice = notice.unwrap_or_default();
+    }
+
+    /// Whether the request was refused or challenged in that scope.
+    pub(super) fn is_for(&self, scope: &Arc<Scope>) -> bool {
+        self.scope.as_ref().is_some_and(|asked| asked == scope)
+    }
+
+    pub(super) fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
+    pub(super) fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    pub(super) fn field(&self, index: usize) -> Option<&Field> {
+        self.fields.get(index)
+    }
+
+    pub(super) fn detail(&self) -> &Text {
+        self.detail.as_ref().unwrap_or(self.reason.sentence())
+    }
+
+    pub(super) fn notice_text(&self) -> &Text {
+        &self.notice
+    }
+
+    /// The memory that its texts hold.
+    pub(super) fn held(&self) -> usize {
+        let fields = (0..).map_while(|index| self.fields.get(index));
+        fields.map(|field| field.value.with_nul().len()).sum::<usize>()
+            + self.detail.as_ref().map_or(0, |detail| detail.with_nul().len())
+    }
+
+    fn challenge_status(&self) -> u16 {
+        if self.proxy { 407 } else { 401 }
+    }
+}
