@@ -45,14 +45,20 @@ pub struct OptionInfo {
     pub help: Text,
     /// What it is about.
     pub kind: OptionKind,
-    set: fn(&mut Settings, &Args<'_>, Option<Arc<str>>) -> Result<(), String>,
+    set: Setter,
 }
+
+/// Reads the arguments and keeps the value, with its place.
+type Setter = fn(&mut Settings, &Args<'_>, Option<Place>) -> Result<(), String>;
+
+/// Where in the configuration, "file:line".
+type Place = Arc<str>;
 
 /// A value and the place in the configuration that gave it.
 #[derive(Clone)]
 struct Set<T> {
     value: T,
-    place: Option<Arc<str>>,
+    place: Option<Place>,
 }
 
 macro_rules! options {
@@ -152,17 +158,12 @@ impl Config {
 
     /// Sets one option; `false` leaves all as it was but for the error.
     pub fn set(&mut self, key: &[u8], args: &[&[u8]], place: Option<&[u8]>) -> bool {
-        let place: Option<Arc<str>> = place.map(|place| String::from_utf8_lossy(place).into());
+        let place: Option<Place> = place.map(|place| String::from_utf8_lossy(place).into());
         let result = self.try_set(key, args, place.clone());
         self.note(result.map_err(|error| at(place.as_deref(), &error)))
     }
 
-    fn try_set(
-        &mut self,
-        key: &[u8],
-        args: &[&[u8]],
-        place: Option<Arc<str>>,
-    ) -> Result<(), String> {
+    fn try_set(&mut self, key: &[u8], args: &[&[u8]], place: Option<Place>) -> Result<(), String> {
         let key = String::from_utf8_lossy(key);
         let option = OPTIONS
             .iter()

@@ -179,6 +179,19 @@ impl Uppercase {
         }
     }
 
+    /// Whether mapping `text` unit by unit changes nothing.
+    pub fn keeps(self, text: &[u16]) -> bool {
+        match self {
+            Self::Simple => text.iter().all(|&unit| upcase::simple(unit) == unit),
+            Self::Windows => text.iter().all(|&unit| upcase::windows(unit) == unit),
+            Self::Full => {
+                let mut mapped = Vec::new();
+                self.write(text, &mut mapped);
+                mapped.into_iter().eq(text.iter().flat_map(|unit| unit.to_le_bytes()))
+            }
+        }
+    }
+
     /// The mappings that differ for `user`, the most likely first.
     pub fn variants(user: &[u16]) -> impl Iterator<Item = Self> + '_ {
         let ascii = user.iter().all(|&unit| unit < 0x80);

@@ -29,8 +29,8 @@ impl auth_str {
         match (self.data.is_null(), self.len) {
             (true, 0) => Some(&[]),
             (true, _) => None,
-            // SAFETY: the caller's promise; no object is larger than isize::MAX.
             (false, len) if isize::try_from(len).is_ok() => {
+                // SAFETY: the caller's promise; no object is larger than isize::MAX.
                 Some(unsafe { std::slice::from_raw_parts(self.data.cast(), len) })
             }
             (false, _) => None,

@@ -18,7 +18,6 @@ impl Flags {
     pub const TARGET_TYPE_DOMAIN: Self = Self(0x0001_0000);
     pub const TARGET_TYPE_SERVER: Self = Self(0x0002_0000);
     pub const EXTENDED_SESSIONSECURITY: Self = Self(0x0008_0000);
-    pub const IDENTIFY: Self = Self(0x0010_0000);
     pub const TARGET_INFO: Self = Self(0x0080_0000);
     pub const VERSION: Self = Self(0x0200_0000);
     pub const KEY_128: Self = Self(0x2000_0000);
@@ -31,7 +30,6 @@ impl Flags {
         Self::SIGN.0
             | Self::SEAL.0
             | Self::EXTENDED_SESSIONSECURITY.0
-            | Self::IDENTIFY.0
             | Self::KEY_128.0
             | Self::KEY_EXCH.0
             | Self::KEY_56.0,

@@ -267,33 +267,48 @@ fn prove(
     }
 }
 
-/// Calls `found` with each spelling of user and domain that a client may have hashed (3.3.2 and
-/// its notes), until it says yes. Their number depends on what was sent only.
+/// A domain as a client may have hashed it (3.3.2 and its notes).
+#[derive(Clone, Copy)]
+enum DomainForm {
+    AsSent,
+    Empty,
+    Upper,
+}
+
+impl DomainForm {
+    fn write(self, domain: &[u16], out: &mut Vec<u8>) {
+        match self {
+            Self::AsSent => domain.iter().for_each(|unit| out.extend(unit.to_le_bytes())),
+            Self::Empty => {}
+            Self::Upper => Uppercase::Simple.write(domain, out),
+        }
+    }
+
+    /// The forms that differ for `domain`, the likeliest first.
+    fn variants(domain: &[u16], policy: Policy) -> impl Iterator<Item = Self> {
+        let is_upper = Uppercase::Simple.keeps(domain);
+        [
+            (Self::AsSent, true),
+            (Self::Empty, policy.nil_domain_retry && !domain.is_empty()),
+            (Self::Upper, !is_upper),
+        ]
+        .into_iter()
+        .filter_map(|(form, differs)| differs.then_some(form))
+    }
+}
+
+/// Calls `found` with each spelling of user and domain, until it says yes. Their number depends on
+/// what was sent and on nothing else.
 fn for_each_spelling(claim: &Claim, policy: Policy, mut found: impl FnMut(&[u8]) -> bool) {
     let (user, domain) = (claim.user.units(), claim.domain.units());
-    let as_sent = |out: &mut Vec<u8>| {
-        domain.iter().for_each(|unit| out.extend_from_slice(&unit.to_le_bytes()));
-    };
-    let empty = |_: &mut Vec<u8>| {};
-    let upper = |out: &mut Vec<u8>| Uppercase::Simple.write(domain, out);
-    let mut scratch = Vec::with_capacity(4 * (user.len() + domain.len()));
-    upper(&mut scratch);
-    let is_upper = scratch.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
-    let is_upper = is_upper.eq(domain.iter().copied());
-    let domains: [(bool, &dyn Fn(&mut Vec<u8>)); 3] = [
-        (true, &as_sent),
-        (policy.nil_domain_retry && !domain.is_empty(), &empty),
-        (!is_upper, &upper),
-    ];
-    let spellings = domains
-        .iter()
-        .filter(|(tried, _)| *tried)
-        .flat_map(|(_, domain)| Uppercase::variants(user).map(move |mapping| (mapping, domain)));
-    for (mapping, domain) in spellings.take(MOST_TRIES) {
-        scratch.clear();
-        mapping.write(user, &mut scratch);
-        domain(&mut scratch);
-        if found(&scratch) {
+    let spellings = DomainForm::variants(domain, policy)
+        .flat_map(|form| Uppercase::variants(user).map(move |mapping| (mapping, form)));
+    let mut bytes = Vec::with_capacity(2 * (user.len() + domain.len()));
+    for (mapping, form) in spellings.take(MOST_TRIES) {
+        bytes.clear();
+        mapping.write(user, &mut bytes);
+        form.write(domain, &mut bytes);
+        if found(&bytes) {
             return;
         }
     }
