@@ -367,19 +367,23 @@ impl Session {
         }
     }
 
-    /// The same request, redirected inside the server: its token is spent. Who signed in with it
-    /// is known in the scope of the sign-in; anywhere else there is nobody.
+    /// The same request, redirected inside the server: its token is spent. Who signed in, with it
+    /// or before it on this connection, is known in the scope of the sign-in; anywhere else there
+    /// is nobody.
     fn step_again(&mut self, scope: &Arc<Scope>, request: &Request<'_>) -> Verdict {
-        if self.answer.verdict() == Verdict::Accepted {
-            if self.signed_in.as_ref().is_some_and(|signed_in| signed_in.scope == *scope) {
-                return Verdict::Accepted;
+        let shared = request.is_shared(&scope.proxies);
+        let ours = self.signed_in.as_ref().is_some_and(|signed_in| signed_in.scope == *scope);
+        if ours && !shared {
+            if self.answer.verdict() != Verdict::Accepted {
+                self.answer.begin(request.proxy);
             }
-        } else if self.answer.is_for(scope) {
+            return self.answer.finish(Verdict::Accepted, 0, Reason::SignedIn);
+        }
+        if self.answer.is_for(scope) {
             return self.answer.verdict();
         }
         self.handshake = None;
         self.answer.begin(request.proxy);
-        let shared = request.is_shared(&scope.proxies);
         match (shared, self.is_continuable(request)) {
             (true, _) => self.refuse(scope, Reason::Forwarded, false, None),
             (false, false) => self.refuse(scope, Reason::NotPersistent, false, None),

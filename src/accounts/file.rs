@@ -35,8 +35,10 @@ pub struct AccountsFile {
     table: ArcSwap<Table>,
     /// Counts the tables, so that a session sees at a glance whether its account may have changed.
     generation: AtomicU64,
-    /// The file as it was when it was last read, or tried to be.
-    seen: Mutex<Stamp>,
+    /// The file as it was when the table was read from it.
+    read: Mutex<Stamp>,
+    /// The file as it was when reading it was last tried.
+    tried: Mutex<Stamp>,
     /// When the file is to be looked at next, in milliseconds since `opened`.
     look_again: AtomicU64,
     opened: Instant,
@@ -103,7 +105,7 @@ pub fn open(path: &Path) -> Result<Arc<AccountsFile>, String> {
     };
     if let Some(file) = known {
         let stamp = fs::metadata(path).map(|meta| Stamp::from(&meta));
-        if stamp.is_ok_and(|stamp| stamp == *file.seen.lock()) && file.notice.lock().is_none() {
+        if stamp.is_ok_and(|stamp| stamp == *file.read.lock()) {
             return Ok(file);
         }
         let (table, stamp) = Table::read(path)?;
@@ -115,7 +117,8 @@ pub fn open(path: &Path) -> Result<Arc<AccountsFile>, String> {
         path: path.to_owned(),
         table: ArcSwap::from_pointee(table),
         generation: AtomicU64::new(0),
-        seen: Mutex::new(stamp),
+        read: Mutex::new(stamp),
+        tried: Mutex::new(stamp),
         look_again: AtomicU64::new(0),
         opened: Instant::now(),
         reading: AtomicBool::new(false),
@@ -168,16 +171,12 @@ impl AccountsFile {
     }
 
     fn has_changed(&self) -> bool {
-        let seen = self.seen.lock();
-        match fs::metadata(&self.path) {
-            Ok(meta) => Stamp::from(&meta) != *seen,
-            Err(_) => seen.inode != 0,
-        }
+        Stamp::of(&self.path) != *self.tried.lock()
     }
 
     fn reread(&self) {
         // Taken before reading: what changes meanwhile is read once more.
-        let before = fs::metadata(&self.path).map_or(Stamp::GONE, |meta| (&meta).into());
+        let before = Stamp::of(&self.path);
         let notice = match Table::read(&self.path) {
             Ok((table, stamp)) => {
                 let count = table.accounts.len();
@@ -186,7 +185,7 @@ impl AccountsFile {
             }
             Err(error) => {
                 // Not to be tried again before the file changes once more.
-                *self.seen.lock() = before;
+                *self.tried.lock() = before;
                 format!("{error}; the accounts read before stay in use")
             }
         };
@@ -195,7 +194,8 @@ impl AccountsFile {
 
     fn replace(&self, table: Table, stamp: Stamp) {
         self.table.store(Arc::new(table));
-        *self.seen.lock() = stamp;
+        *self.read.lock() = stamp;
+        *self.tried.lock() = stamp;
         *self.notice.lock() = None;
         self.generation.fetch_add(1, Ordering::Release);
     }
@@ -206,7 +206,12 @@ impl AccountsFile {
 }
 
 impl Stamp {
-    /// Of a path where nothing is.
+    /// What a path names now.
+    fn of(path: &Path) -> Self {
+        fs::metadata(path).map_or(Self::GONE, |meta| Self::from(&meta))
+    }
+
+    /// Of a path that names nothing, or nothing that can be seen.
     const GONE: Self = Self { device: 0, inode: 0, size: 0, modified: (0, 0), changed: (0, 0) };
 }
 
