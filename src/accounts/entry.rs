@@ -41,12 +41,11 @@ impl Entry {
         let (hash, rest) = cut(rest.ok_or(EntryError::NoHash)?);
         let (groups, attributes) = cut(rest.unwrap_or(""));
         let entry = Self {
-            domain: unescape(domain, Part::Domain)?,
-            user: unescape(user, Part::User)?,
+            domain: parse_name(domain, Part::Domain)?,
+            user: parse_name(user, Part::User)?,
             nt_hash: parse_hash(hash)?,
             groups: Self::parse_groups(groups)?,
         };
-        entry.check()?;
         match attributes {
             None | Some("") => Ok(Some(entry)),
             Some(_) => Err(EntryError::Attribute),
@@ -58,13 +57,7 @@ impl Entry {
         if list.is_empty() {
             return Ok(Vec::new());
         }
-        list.split(',')
-            .map(|group| {
-                let group = unescape(group, Part::Group)?;
-                check_name(&group, Part::Group)?;
-                Ok(group)
-            })
-            .collect()
+        list.split(',').map(|group| parse_name(group, Part::Group)).collect()
     }
 
     /// Says whether a line can hold this entry: what passes is read back equal from
@@ -211,6 +204,12 @@ fn parse_hash(text: &str) -> Result<Option<Secret<16>>, EntryError> {
         *byte = from_hex(pair).ok_or(EntryError::BadHash)?;
     }
     Ok(Some(Secret::new(*hash)))
+}
+
+fn parse_name(text: &str, part: Part) -> Result<String, EntryError> {
+    let name = unescape(text, part)?;
+    check_name(&name, part)?;
+    Ok(name)
 }
 
 /// Checks a name as it is when its escapes are undone.

@@ -1,11 +1,12 @@
 //! The command-line tool: keeps accounts files and lists the library's options.
 
+use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::error::{Error as UsageError, ErrorKind};
+use clap::error::{ContextKind, Error as UsageError, ErrorKind};
 use clap::{Parser, Subcommand};
 
 #[path = "negotiate-auth/options.rs"]
@@ -64,11 +65,24 @@ fn usage(error: &UsageError) -> ExitCode {
             ExitCode::from(Failure::USAGE)
         }
         _ => {
+            complain(&format!("{}; see --help", in_one_line(error)));
+            ExitCode::from(Failure::USAGE)
+        }
+    }
+}
+
+/// What is wrong with the arguments. A value is not repeated: it may be a password.
+fn in_one_line(error: &UsageError) -> String {
+    let argument = error.get(ContextKind::InvalidArg);
+    match (error.kind(), argument, error.source()) {
+        (ErrorKind::ValueValidation, Some(argument), Some(why)) => format!("{argument}: {why}"),
+        (ErrorKind::TooManyValues, Some(argument), _) => format!("{argument} takes no value"),
+        _ => {
+            // The first paragraph; tips and usage follow.
             let text = error.to_string();
             let words = text.split("\n\n").next().unwrap_or(&text).split_whitespace();
             let line = words.collect::<Vec<_>>().join(" ");
-            complain(&format!("{}; see --help", line.trim_start_matches("error: ")));
-            ExitCode::from(Failure::USAGE)
+            line.trim_start_matches("error: ").to_owned()
         }
     }
 }

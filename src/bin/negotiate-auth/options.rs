@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use negotiate_auth::config::{self, Kind};
+use negotiate_auth::config::{self, OptionKind};
 
 use crate::{Failure, Result};
 
@@ -17,12 +17,12 @@ pub(crate) fn run() -> Result<()> {
 fn print(out: &mut impl Write) -> io::Result<()> {
     for option in (0..).map_while(config::option) {
         let kind = match option.kind {
-            Kind::Scope => "scope",
-            Kind::Rule => "rule",
+            OptionKind::Scope => "scope",
+            OptionKind::Rule => "rule",
         };
-        writeln!(out, "{} {}", option.key, option.syntax)?;
-        writeln!(out, "    {kind}, default: {}", option.default)?;
-        writeln!(out, "    {}", option.help)?;
+        writeln!(out, "{} {}", option.key.as_str(), option.syntax.as_str())?;
+        writeln!(out, "    {kind}, default: {}", option.default.as_str())?;
+        writeln!(out, "    {}", option.help.as_str())?;
     }
     out.flush()
 }

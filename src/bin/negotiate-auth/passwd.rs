@@ -70,7 +70,7 @@ fn groups(list: &str) -> std::result::Result<Groups, String> {
 /// An entry with no more than its names.
 fn account(name: &str) -> std::result::Result<Entry, String> {
     let (domain, user) =
-        name.split_once('\\').ok_or(r"the account is written DOMAIN\user, quoted for the shell")?;
+        name.split_once('\\').ok_or(r"an account is written DOMAIN\user, quoted for the shell")?;
     let entry = Entry {
         domain: domain.to_owned(),
         user: user.to_owned(),
