@@ -35,6 +35,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/** Options: who may sign in here, and how. */
+typedef struct auth_config auth_config;
+
+/** One client connection, or one request where requests share it. */
+typedef struct auth_session auth_session;
+
+/** What may block, cut out of a step. */
+typedef struct auth_job auth_job;
+
 /**
  * Flag of auth_begin(): HTTP/2 or later, where requests share the connection.
  * Such a session serves one request; nothing outlasts it.
@@ -236,9 +245,6 @@ auth_config *auth_config_new(void);
 /**
  * Names the directory that relative paths in later auth_config_set() calls
  * start from. Fails on NULL.
- *
- * # Safety
- * `directory` is NULL or a NUL-terminated string.
  */
 bool auth_config_base(auth_config *config, const char *directory);
 
@@ -249,9 +255,6 @@ bool auth_config_base(auth_config *config, const char *directory);
  * value for one option, or a file that cannot be used; config is then as
  * before but for auth_config_error(). Reads the files that the arguments
  * name: call it while still privileged.
- *
- * # Safety
- * `key` and `place` are NULL or NUL-terminated; `args` points to `count` strings.
  */
 bool auth_config_set(auth_config *config,
                      const char *key,
@@ -269,10 +272,11 @@ auth_config *auth_config_inherit(const auth_config *child,
 
 /**
  * Says whether somebody could sign in with these options as they stand, all
- * inherited ones included; if not, auth_config_error() says why. Not a must:
- * auth_step() answers 500 with the same words.
+ * inherited ones included; if not, auth_config_error() says why. where is the
+ * place that wants to use them, or NULL: it starts the error unless one option
+ * is to blame. Not a must: auth_step() answers 500 with the same words.
  */
-bool auth_config_check(auth_config *config);
+bool auth_config_check(auth_config *config, const char *where);
 
 /**
  * Returns why the last auth_config_set() or auth_config_check() failed, else
@@ -295,10 +299,6 @@ auth_session *auth_begin(uint32_t flags);
  * Takes the next request and says what to do with it. Call it once per
  * request, with or without credentials; once more, with AUTH_REQUEST_AGAIN,
  * after each redirect inside the server that leads to a protected place.
- *
- * # Safety
- * `request` is NULL or starts with its size and is readable to that length; so are the strings
- * and lists that it names.
  */
 auth_verdict auth_step(auth_session *session,
                        const auth_config *config,
@@ -314,9 +314,6 @@ const auth_job *auth_detach(const auth_session *session);
  * Does what may block, on any thread; once, later calls return at once. It
  * touches nothing but the job: session, configuration and the server's memory
  * may be gone.
- *
- * # Safety
- * `job` is NULL or came from auth_detach and is not freed before this call begins.
  */
 void auth_job_run(const auth_job *job);
 
@@ -325,18 +322,12 @@ void auth_job_run(const auth_job *job);
  * verdict is never AUTH_WAIT. With NULL the step is given up: AUTH_ERROR with
  * status 503. A job that has not finished counts as given up. Call it on the
  * session's own thread.
- *
- * # Safety
- * `job` is NULL or came from auth_detach and is not freed.
  */
 auth_verdict auth_resume(auth_session *session, const auth_job *job);
 
 /**
  * Gives a job back, once, at any time: also while it runs, and after its
  * session and configuration are gone.
- *
- * # Safety
- * `job` is NULL or came from auth_detach and is not used again by this caller.
  */
 void auth_job_free(const auth_job *job);
 

@@ -2,10 +2,8 @@
 
 use md5::{Digest, Md5};
 use sha2::{Sha224, Sha256, Sha384, Sha512};
-use x509_cert::Certificate;
-use x509_cert::der::asn1::ObjectIdentifier as Oid;
-use x509_cert::der::{Decode, Encode, Reader, SliceReader, Tag, Tagged};
-use x509_cert::spki::AlgorithmIdentifierOwned;
+
+use crate::der::{self, tag};
 
 /// The hash that a certificate's signature calls for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,66 +40,61 @@ pub fn bindings_md5(application_data: &[u8]) -> [u8; 16] {
         .into()
 }
 
+/// The hash that signatureAlgorithm (RFC 5280 4.1.1.2) stands for.
 fn signature_hash(certificate: &[u8]) -> Option<Hash> {
-    let certificate = Certificate::from_der(certificate).ok()?;
-    let algorithm = certificate.signature_algorithm();
-    by_signature(algorithm.oid).or_else(|| match algorithm.oid {
-        RSASSA_PSS => by_pss_parameters(algorithm),
-        _ => None,
-    })
+    let (certificate, _) = der::expect(certificate, tag::SEQUENCE)?;
+    let (_tbs_certificate, rest) = der::expect(certificate, tag::SEQUENCE)?;
+    let (algorithm, _) = der::expect(rest, tag::SEQUENCE)?;
+    let (algorithm, parameters) = der::expect(algorithm, tag::OID)?;
+    match algorithm {
+        RSASSA_PSS => by_pss_parameters(parameters),
+        _ => SIGNATURES.iter().find(|row| row.0 == algorithm).map(|row| row.1),
+    }
 }
 
-const fn oid(text: &str) -> Oid {
-    Oid::new_unwrap(text)
-}
+/// id-RSASSA-PSS, 1.2.840.113549.1.1.10.
+const RSASSA_PSS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10];
 
-const RSASSA_PSS: Oid = oid("1.2.840.113549.1.1.10");
-
-/// Where the signature's hash is MD5 or SHA-1, SHA-256 takes its place (RFC 5929 4.1).
-const SIGNATURES: &[(Oid, Hash)] = &[
-    (oid("1.2.840.113549.1.1.11"), Hash::Sha256), // sha256WithRSAEncryption
-    (oid("1.2.840.10045.4.3.2"), Hash::Sha256),   // ecdsa-with-SHA256
-    (oid("1.2.840.113549.1.1.12"), Hash::Sha384), // sha384WithRSAEncryption
-    (oid("1.2.840.10045.4.3.3"), Hash::Sha384),   // ecdsa-with-SHA384
-    (oid("1.2.840.113549.1.1.13"), Hash::Sha512), // sha512WithRSAEncryption
-    (oid("1.2.840.10045.4.3.4"), Hash::Sha512),   // ecdsa-with-SHA512
-    (oid("1.2.840.113549.1.1.14"), Hash::Sha224), // sha224WithRSAEncryption
-    (oid("1.2.840.10045.4.3.1"), Hash::Sha224),   // ecdsa-with-SHA224
-    (oid("1.2.840.113549.1.1.4"), Hash::Sha256),  // md5WithRSAEncryption
-    (oid("1.2.840.113549.1.1.5"), Hash::Sha256),  // sha1WithRSAEncryption
-    (oid("1.2.840.10045.4.1"), Hash::Sha256),     // ecdsa-with-SHA1
-    (oid("1.2.840.10040.4.3"), Hash::Sha256),     // dsa-with-SHA1
-    (oid("2.16.840.1.101.3.4.3.1"), Hash::Sha224), // dsa-with-SHA224
-    (oid("2.16.840.1.101.3.4.3.2"), Hash::Sha256), // dsa-with-SHA256
+/// Signature algorithms by the contents of their OBJECT IDENTIFIER. Where the signature's hash is
+/// MD5 or SHA-1, SHA-256 takes its place (RFC 5929 4.1).
+const SIGNATURES: &[(&[u8], Hash)] = &[
+    // 1.2.840.113549.1.1: RSA with SHA-256, 384, 512, 224, MD5, SHA-1
+    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11], Hash::Sha256),
+    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 12], Hash::Sha384),
+    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 13], Hash::Sha512),
+    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 14], Hash::Sha224),
+    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 4], Hash::Sha256),
+    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5], Hash::Sha256),
+    // 1.2.840.10045.4: ECDSA with SHA-1, 224, 256, 384, 512
+    (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1], Hash::Sha256),
+    (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 1], Hash::Sha224),
+    (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2], Hash::Sha256),
+    (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 3], Hash::Sha384),
+    (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 4], Hash::Sha512),
+    // 1.2.840.10040.4.3 and 2.16.840.1.101.3.4.3: DSA with SHA-1, 224, 256
+    (&[0x2a, 0x86, 0x48, 0xce, 0x38, 4, 3], Hash::Sha256),
+    (&[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, 1], Hash::Sha224),
+    (&[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, 2], Hash::Sha256),
 ];
 
-/// The hashes by themselves, as RSASSA-PSS parameters name them (RFC 4055 2.1).
-const HASHES: &[(Oid, Hash)] = &[
-    (oid("2.16.840.1.101.3.4.2.1"), Hash::Sha256),
-    (oid("2.16.840.1.101.3.4.2.2"), Hash::Sha384),
-    (oid("2.16.840.1.101.3.4.2.3"), Hash::Sha512),
-    (oid("2.16.840.1.101.3.4.2.4"), Hash::Sha224),
-    (oid("1.3.14.3.2.26"), Hash::Sha256), // SHA-1
+/// Hashes by themselves, as RSASSA-PSS parameters name them (RFC 4055 2.1).
+const HASHES: &[(&[u8], Hash)] = &[
+    // 2.16.840.1.101.3.4.2: SHA-256, 384, 512, 224
+    (&[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1], Hash::Sha256),
+    (&[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 2], Hash::Sha384),
+    (&[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 3], Hash::Sha512),
+    (&[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 4], Hash::Sha224),
+    // 1.3.14.3.2.26: SHA-1
+    (&[0x2b, 0x0e, 3, 2, 0x1a], Hash::Sha256),
 ];
-
-fn by_signature(algorithm: Oid) -> Option<Hash> {
-    SIGNATURES.iter().find(|row| row.0 == algorithm).map(|row| row.1)
-}
 
 /// hashAlgorithm [0] of RSASSA-PSS-params; SHA-1 if it is not there (RFC 4055 3.1).
-fn by_pss_parameters(algorithm: &AlgorithmIdentifierOwned) -> Option<Hash> {
-    let parameters = algorithm.parameters.as_ref()?;
-    if parameters.tag() != Tag::Sequence {
-        return None;
-    }
-    let mut fields = SliceReader::new(parameters.value()).ok()?;
-    let Some(first) = (!fields.is_finished()).then(|| fields.tlv_bytes()).transpose().ok()? else {
+fn by_pss_parameters(parameters: &[u8]) -> Option<Hash> {
+    let (parameters, _) = der::expect(parameters, tag::SEQUENCE)?;
+    let Some((hash_algorithm, _)) = der::expect(parameters, tag::CONTEXT_0) else {
         return Some(Hash::Sha256);
     };
-    let first = x509_cert::der::asn1::AnyRef::from_der(first).ok()?;
-    if first.tag().to_der().ok()? != [0xa0] {
-        return Some(Hash::Sha256);
-    }
-    let hash = AlgorithmIdentifierOwned::from_der(first.value()).ok()?;
-    HASHES.iter().find(|row| row.0 == hash.oid).map(|row| row.1)
+    let (algorithm, _) = der::expect(hash_algorithm, tag::SEQUENCE)?;
+    let (hash, _) = der::expect(algorithm, tag::OID)?;
+    HASHES.iter().find(|row| row.0 == hash).map(|row| row.1)
 }

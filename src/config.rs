@@ -148,6 +148,12 @@ pub struct Effective {
     pub rules: Rules,
 }
 
+/// Why nobody could sign in, and the place of the option that is to blame.
+struct Unusable {
+    error: String,
+    blame: Option<Place>,
+}
+
 impl Config {
     /// Names the folder from which relative paths start.
     pub fn set_base(&mut self, directory: &[u8]) -> bool {
@@ -198,9 +204,13 @@ impl Config {
         Self { base, settings, ..Self::default() }
     }
 
-    /// Whether somebody could sign in.
-    pub fn check(&mut self) -> bool {
-        let result = self.effective().map(|_| ());
+    /// Whether somebody could sign in. An error that is about no one option is about `place`.
+    pub fn check(&mut self, place: Option<&[u8]>) -> bool {
+        let place = place.map(String::from_utf8_lossy);
+        let result = self
+            .resolve()
+            .map(|_| ())
+            .map_err(|Unusable { error, blame }| at(blame.as_deref().or(place.as_deref()), &error));
         self.note(result)
     }
 
@@ -211,6 +221,10 @@ impl Config {
 
     /// What requests are judged by; worked out once.
     pub fn effective(&self) -> Result<&Effective, String> {
+        self.resolve().map_err(|Unusable { error, blame }| at(blame.as_deref(), &error))
+    }
+
+    fn resolve(&self) -> Result<&Effective, Unusable> {
         self.effective.get_or_try_init(|| self.settings.resolve())
     }
 }
@@ -321,10 +335,10 @@ mod tests {
     #[test]
     fn without_accounts_nobody_can_sign_in_and_the_check_says_so() {
         let mut config = Config::default();
-        assert!(!config.check());
-        assert!(config.error().as_str().contains("accounts"));
+        assert!(!config.check(Some(b"site.conf:3")));
+        assert!(config.error().as_str().starts_with("site.conf:3: no mechanism"));
         set(&mut config, "mechanisms", &["ntlm"]).unwrap();
-        assert!(!config.check());
+        assert!(!config.check(Some(b"site.conf:3")));
         assert!(config.error().as_str().starts_with("site.conf:7: option \"mechanisms\""));
     }
 }

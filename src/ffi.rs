@@ -4,6 +4,9 @@
 //! `Option<Box<T>>` gives or takes. Bodies are one call inside [`guard`]: a panic becomes the
 //! type's default, which never means success, and a session that panicked denies from then on.
 #![allow(unsafe_code)]
+// Doc comments become the header and speak to readers of C; what Rust needs to know about the
+// pointers stands below them.
+#![allow(clippy::missing_safety_doc)]
 
 use std::ffi::{CStr, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -101,9 +104,7 @@ fn static_text(f: impl FnOnce() -> Option<&'static Text>) -> *const c_char {
 }
 
 /// The bytes of a C string, without the NUL.
-///
-/// # Safety
-/// `text` is NULL or points to a NUL-terminated string that outlives the result.
+// Safety: `text` is NULL or points to a NUL-terminated string that outlives the result.
 unsafe fn bytes<'a>(text: *const c_char) -> Option<&'a [u8]> {
     // SAFETY: the caller's promise.
     (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_bytes())
@@ -150,9 +151,7 @@ pub extern "C" fn auth_config_new() -> Option<Box<Config>> {
 
 /// Names the directory that relative paths in later auth_config_set() calls
 /// start from. Fails on NULL.
-///
-/// # Safety
-/// `directory` is NULL or a NUL-terminated string.
+// Safety: `directory` is NULL or a NUL-terminated string.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn auth_config_base(
     config: Option<&mut Config>,
@@ -173,9 +172,7 @@ pub unsafe extern "C" fn auth_config_base(
 /// value for one option, or a file that cannot be used; config is then as
 /// before but for auth_config_error(). Reads the files that the arguments
 /// name: call it while still privileged.
-///
-/// # Safety
-/// `key` and `place` are NULL or NUL-terminated; `args` points to `count` strings.
+// Safety: `key` and `place` are NULL or NUL-terminated; `args` points to `count` strings.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn auth_config_set(
     config: Option<&mut Config>,
@@ -211,11 +208,17 @@ pub extern "C" fn auth_config_inherit(
 }
 
 /// Says whether somebody could sign in with these options as they stand, all
-/// inherited ones included; if not, auth_config_error() says why. Not a must:
-/// auth_step() answers 500 with the same words.
+/// inherited ones included; if not, auth_config_error() says why. where is the
+/// place that wants to use them, or NULL: it starts the error unless one option
+/// is to blame. Not a must: auth_step() answers 500 with the same words.
+// Safety: `r#where` is NULL or NUL-terminated.
 #[unsafe(no_mangle)]
-pub extern "C" fn auth_config_check(config: Option<&mut Config>) -> bool {
-    guard(|| config.is_some_and(Config::check))
+pub unsafe extern "C" fn auth_config_check(
+    config: Option<&mut Config>,
+    r#where: *const c_char,
+) -> bool {
+    // SAFETY: the caller's promise.
+    guard(|| config.is_some_and(|config| config.check(unsafe { bytes(r#where) })))
 }
 
 /// Returns why the last auth_config_set() or auth_config_check() failed, else
@@ -247,10 +250,8 @@ pub extern "C" fn auth_begin(flags: u32) -> Option<Box<Session>> {
 /// Takes the next request and says what to do with it. Call it once per
 /// request, with or without credentials; once more, with AUTH_REQUEST_AGAIN,
 /// after each redirect inside the server that leads to a protected place.
-///
-/// # Safety
-/// `request` is NULL or starts with its size and is readable to that length; so are the strings
-/// and lists that it names.
+// Safety: `request` is NULL or starts with its size and is readable to that length; so are the strings
+// and lists that it names.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn auth_step(
     session: Option<&mut Session>,
@@ -283,9 +284,7 @@ pub extern "C" fn auth_detach(session: Option<&Session>) -> *const Job {
 /// Does what may block, on any thread; once, later calls return at once. It
 /// touches nothing but the job: session, configuration and the server's memory
 /// may be gone.
-///
-/// # Safety
-/// `job` is NULL or came from auth_detach and is not freed before this call begins.
+// Safety: `job` is NULL or came from auth_detach and is not freed before this call begins.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn auth_job_run(job: *const Job) {
     // SAFETY: the caller's promise. The job holds itself while it runs.
@@ -301,9 +300,7 @@ pub unsafe extern "C" fn auth_job_run(job: *const Job) {
 /// verdict is never AUTH_WAIT. With NULL the step is given up: AUTH_ERROR with
 /// status 503. A job that has not finished counts as given up. Call it on the
 /// session's own thread.
-///
-/// # Safety
-/// `job` is NULL or came from auth_detach and is not freed.
+// Safety: `job` is NULL or came from auth_detach and is not freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn auth_resume(
     session: Option<&mut Session>,
@@ -316,9 +313,7 @@ pub unsafe extern "C" fn auth_resume(
 
 /// Gives a job back, once, at any time: also while it runs, and after its
 /// session and configuration are gone.
-///
-/// # Safety
-/// `job` is NULL or came from auth_detach and is not used again by this caller.
+// Safety: `job` is NULL or came from auth_detach and is not used again by this caller.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn auth_job_free(job: *const Job) {
     guard(|| {
@@ -330,9 +325,7 @@ pub unsafe extern "C" fn auth_job_free(job: *const Job) {
 }
 
 /// A count of its own on a job that C holds.
-///
-/// # Safety
-/// `job` is NULL or came from auth_detach and is not freed.
+// Safety: `job` is NULL or came from auth_detach and is not freed.
 unsafe fn retain(job: *const Job) -> Option<Arc<Job>> {
     if job.is_null() {
         return None;

@@ -9,6 +9,7 @@
 pub mod accounts;
 pub mod channel_binding;
 pub mod config;
+pub mod der;
 pub mod ffi;
 pub mod http;
 pub mod identity;

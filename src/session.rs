@@ -134,6 +134,41 @@ struct Facts<H> {
     persistent: bool,
 }
 
+/// What is known of the connection's channel bindings.
+enum Bindings {
+    /// There are none: no TLS, or certificates for which none are defined.
+    None,
+    /// The client's has to be one of these. They are none over TLS with a certificate that the
+    /// server could not tell: what cannot be compared is not right.
+    OneOf(Box<[[u8; 16]]>),
+}
+
+impl Bindings {
+    fn of(request: &Request<'_>) -> Self {
+        let certificates = request.certificates.iter();
+        let bindings: Box<_> =
+            certificates.filter_map(|der| channel_binding::ntlm_binding(der)).collect();
+        match request.tls && (request.certificates.is_empty() || !bindings.is_empty()) {
+            true => Self::OneOf(bindings),
+            false => Self::None,
+        }
+    }
+
+    /// What a response is compared with.
+    fn expect(&self, mode: ChannelBindingMode) -> ChannelBindings<'_> {
+        match (mode, self) {
+            (ChannelBindingMode::Off, _) | (ChannelBindingMode::Allow, Self::None) => {
+                ChannelBindings::Off
+            }
+            (ChannelBindingMode::Allow, Self::OneOf(bindings)) => ChannelBindings::Allow(bindings),
+            (ChannelBindingMode::Require, Self::None) => ChannelBindings::Require(&[]),
+            (ChannelBindingMode::Require, Self::OneOf(bindings)) => {
+                ChannelBindings::Require(bindings)
+            }
+        }
+    }
+}
+
 /// One client connection.
 pub struct Session {
     connection: Connection,
@@ -142,8 +177,7 @@ pub struct Session {
     handshake: Option<Box<Handshake>>,
     signed_in: Option<SignedIn>,
     suspended: Option<Box<Suspended>>,
-    /// The channel bindings of the connection, once it has been asked for them.
-    bindings: Option<Box<[[u8; 16]]>>,
+    bindings: Bindings,
     answer: Answer,
 }
 
@@ -162,7 +196,7 @@ impl Session {
             handshake: None,
             signed_in: None,
             suspended: None,
-            bindings: None,
+            bindings: Bindings::None,
             answer: Answer::default(),
         }
     }
@@ -190,11 +224,14 @@ impl Session {
                     self.refuse(&effective.scope, reason, continuable, None)
                 }
             },
-            Authorization::Several => {
-                self.forget();
-                self.answer.finish(Verdict::Rejected, 400, Reason::DuplicateHeader)
-            }
+            Authorization::Several => self.refuse_several(),
         }
+    }
+
+    /// More than one Authorization field: whose word counted, would be a guess.
+    fn refuse_several(&mut self) -> Verdict {
+        self.forget();
+        self.answer.finish(Verdict::Rejected, 400, Reason::DuplicateHeader)
     }
 
     /// A request without credentials: who signed in on the connection before, or a challenge. It
@@ -237,10 +274,12 @@ impl Session {
         let handshake = self.handshake.take();
         self.signed_in = None;
         let scope = &effective.scope;
-        if request.is_shared(&scope.proxies) {
+        let credentials = Credentials::read(value);
+        if request.is_shared(&scope.proxies) && !matches!(credentials, Err(Reason::DuplicateHeader))
+        {
             return Ok(self.refuse(scope, Reason::Forwarded, false, None));
         }
-        let credentials = Credentials::read(value)?;
+        let credentials = credentials?;
         let scheme = credentials.scheme;
         if !scope.schemes.contains(&scheme) {
             return Err(Reason::SchemeNotOffered);
@@ -326,16 +365,11 @@ impl Session {
         facts: &Facts<H>,
     ) -> Verdict {
         let scope = &handshake.scope;
-        let bindings = self.bindings.as_deref().unwrap_or_default();
         let context = Context {
             accounts: &scope.accounts,
             names: &scope.names,
             policy: Policy { challenge_lifetime: scope.handshake_lifetime, ..Policy::default() },
-            channel_bindings: match scope.channel_binding {
-                ChannelBindingMode::Off => ChannelBindings::Off,
-                ChannelBindingMode::Allow => ChannelBindings::Allow(bindings),
-                ChannelBindingMode::Require => ChannelBindings::Require(bindings),
-            },
+            channel_bindings: self.bindings.expect(scope.channel_binding),
             service_names: match &*scope.service_name {
                 ServiceName::Any => ServiceNames::Any,
                 ServiceName::Host => {
@@ -456,11 +490,9 @@ impl Session {
 
     /// Works out the connection's channel bindings, once.
     fn find_bindings(&mut self, scope: &Scope, request: &Request<'_>) {
-        let wanted = scope.channel_binding != ChannelBindingMode::Off && request.tls;
-        if wanted && self.bindings.is_none() && !request.certificates.is_empty() {
-            let bindings = request.certificates.iter();
-            self.bindings =
-                Some(bindings.filter_map(|der| channel_binding::ntlm_binding(der)).collect());
+        let unknown = matches!(self.bindings, Bindings::None);
+        if scope.channel_binding != ChannelBindingMode::Off && request.tls && unknown {
+            self.bindings = Bindings::of(request);
         }
     }
 

@@ -215,6 +215,7 @@ impl Bench {
             },
             channel_bindings: match self.policy.text("epa").as_str() {
                 "off" => ChannelBindings::Off,
+                "allow" if self.bindings.is_empty() => ChannelBindings::Off,
                 "allow" => ChannelBindings::Allow(&self.bindings),
                 "require" => ChannelBindings::Require(&self.bindings),
                 other => panic!("epa={other}"),
@@ -500,6 +501,7 @@ fn judge_http(case: &Value, verdict: &str) -> Result<(), String> {
         Authorization::None => ("challenge", "", None),
         Authorization::Several => ("error400", "", None),
         Authorization::One(value) => match Credentials::read(value) {
+            Err(Reason::DuplicateHeader) => ("error400", "", None),
             Err(_) => ("challenge", "", None),
             Ok(credentials) => match credentials.decode(&mut buffer) {
                 Err(_) => ("challenge", "", None),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::value::DomainNames;
-use super::{ChannelBindingMode, Effective, Network, ServiceName, Settings, at};
+use super::{ChannelBindingMode, Effective, Network, ServiceName, Settings, Unusable};
 use crate::accounts::AccountsFile;
 use crate::http::Scheme;
 use crate::ntlm::ServerNames;
@@ -62,13 +62,17 @@ impl Scope {
 
 impl Settings {
     /// What these options come to, or why nobody could sign in with them.
-    pub(super) fn resolve(&self) -> Result<Effective, String> {
+    pub(super) fn resolve(&self) -> Result<Effective, Unusable> {
         let accounts = self.accounts.as_ref().ok_or_else(|| match &self.mechanisms {
-            Some(set) => at(
-                set.place.as_deref(),
-                "option \"mechanisms\": ntlm needs \"accounts\", which is not set",
-            ),
-            None => "no mechanism is configured: set \"accounts\" to offer NTLM".to_owned(),
+            Some(set) => Unusable {
+                error: "option \"mechanisms\": ntlm needs \"accounts\", which is not set"
+                    .to_owned(),
+                blame: set.place.clone(),
+            },
+            None => Unusable {
+                error: "no mechanism is configured: set \"accounts\" to offer NTLM".to_owned(),
+                blame: None,
+            },
         })?;
         let value_or = |set: Option<&Arc<[Scheme]>>, default: &[Scheme]| {
             set.cloned().unwrap_or_else(|| default.into())

@@ -32,6 +32,9 @@ impl<'a> Credentials<'a> {
     /// Reads a field's value. Optional white space around it is not part of it.
     pub fn read(value: &'a [u8]) -> Result<Self, Reason> {
         let value = trim(value);
+        if is_list(value) {
+            return Err(Reason::DuplicateHeader);
+        }
         let (name, rest) = match value.iter().position(|&byte| byte == b' ') {
             Some(space) => (&value[..space], trim_spaces(&value[space..])),
             None => (value, &value[value.len()..]),
@@ -79,6 +82,26 @@ impl<'a> Credentials<'a> {
     }
 }
 
+/// Whether a server has joined several fields into one value: a part behind a comma begins with a
+/// scheme and a space. A parameter has an equals sign there; what is quoted counts for nothing.
+fn is_list(value: &[u8]) -> bool {
+    let mut quoted = false;
+    let mut parts = value.split(|&byte| {
+        quoted ^= byte == b'"';
+        byte == b',' && !quoted
+    });
+    parts.next();
+    parts.map(trim).any(|part| {
+        let scheme = part.iter().take_while(|byte| is_tchar(**byte)).count();
+        scheme > 0 && part.get(scheme) == Some(&b' ') && part.get(scheme + 1) != Some(&b'=')
+    })
+}
+
+/// A letter of a token (RFC 9110 5.6.2).
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;
@@ -117,8 +140,13 @@ mod tests {
             (&b""[..], Reason::MalformedHeader),
             (b"NTLM", Reason::MalformedHeader),
             (b"NTLM\tYWJj", Reason::MalformedHeader),
-            (b"NTLM YWJj, NTLM YWJj", Reason::MalformedHeader),
+            (b"NTLM YWJj, NTLM YWJj", Reason::DuplicateHeader),
+            (b"NTLM YWJj,Basic YWJj", Reason::DuplicateHeader),
+            (b"Basic YWJj, NTLM YWJj", Reason::DuplicateHeader),
             (b"NTLM YWJj, a=\"b\"", Reason::MalformedHeader),
+            (b"NTLM YWJj, a = b", Reason::MalformedHeader),
+            (b"NTLM YWJj, YWJj", Reason::MalformedHeader),
+            (b"Digest username=\"a, NTLM b\", realm=\"b c\"", Reason::OtherScheme),
             (b"NTLMYWJj", Reason::OtherScheme),
             (b"Basic YWJj", Reason::OtherScheme),
             (b"Nego2 YWJj", Reason::OtherScheme),

@@ -54,15 +54,15 @@ impl Default for Policy {
     }
 }
 
-/// What the MsvAvChannelBindings of this connection may be. Only an acceptor that has bindings can
-/// allow or require them.
+/// What the MsvAvChannelBindings of this connection may be. Where there is nothing to compare with,
+/// whatever a client sends is wrong.
 #[derive(Clone, Copy, Debug)]
 pub enum ChannelBindings<'a> {
     /// Not looked at.
     Off,
     /// Absent, or one of these.
     Allow(&'a [[u8; 16]]),
-    /// One of these; with none to choose from nobody gets in.
+    /// One of these.
     Require(&'a [[u8; 16]]),
 }
 
@@ -393,12 +393,6 @@ fn check_channel_bindings(
         ChannelBindings::Allow(ours) => (ours, false),
         ChannelBindings::Require(ours) => (ours, true),
     };
-    if ours.is_empty() {
-        return match required {
-            true => Err(Reason::MissingChannelBinding),
-            false => Ok(false),
-        };
-    }
     match av_pairs.get(AvId::CHANNEL_BINDINGS) {
         None if required => Err(Reason::MissingChannelBinding),
         None => Ok(false),
@@ -500,8 +494,8 @@ mod tests {
         use ChannelBindings::{Allow, Off, Require};
         for value in [None, Some([0; 16]), Some([1; 16]), Some([9; 16])] {
             assert_eq!(judge(value, Off), Ok(false));
-            assert_eq!(judge(value, Allow(&[])), Ok(false));
-            assert_eq!(judge(value, Require(&[])), Err(Reason::MissingChannelBinding));
+            assert!(judge(value, Require(&[])).is_err());
+            assert_eq!(judge(value, Allow(&[])).is_ok(), value.is_none());
         }
         for expected in [Allow(&ours), Require(&ours)] {
             assert_eq!(judge(Some([2; 16]), expected), Ok(true));
