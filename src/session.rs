@@ -214,11 +214,12 @@ impl Session {
         if request.again {
             return self.step_again(&effective.scope, request);
         }
-        self.answer.begin(request.proxy);
+        self.answer.begin(request.proxy, &effective.scope);
         match request.authorization {
             Authorization::None => self.step_without_credentials(&effective.scope, request),
             Authorization::One(value) => match self.step_credentials(effective, request, value) {
                 Ok(verdict) => verdict,
+                Err(Reason::DuplicateHeader) => self.refuse_several(),
                 Err(reason) => {
                     let continuable = self.is_continuable(request);
                     self.refuse(&effective.scope, reason, continuable, None)
@@ -323,7 +324,7 @@ impl Session {
         let now = (self.hooks.now)();
         let challenged =
             Challenged::answer(token, &scope.names, &server_challenge, now, Some(now))?;
-        let verdict = self.answer.continue_with(scope, scheme, challenged.challenge());
+        let verdict = self.answer.continue_with(scheme, challenged.challenge());
         self.handshake = Some(Box::new(Handshake { challenged, scheme, scope: scope.clone() }));
         Ok(verdict)
     }
@@ -409,7 +410,7 @@ impl Session {
         let ours = self.signed_in.as_ref().is_some_and(|signed_in| signed_in.scope == *scope);
         if ours && !shared {
             if self.answer.verdict() != Verdict::Accepted {
-                self.answer.begin(request.proxy);
+                self.answer.begin(request.proxy, scope);
             }
             return self.answer.finish(Verdict::Accepted, 0, Reason::SignedIn);
         }
@@ -417,7 +418,7 @@ impl Session {
             return self.answer.verdict();
         }
         self.handshake = None;
-        self.answer.begin(request.proxy);
+        self.answer.begin(request.proxy, scope);
         match (shared, self.is_continuable(request)) {
             (true, _) => self.refuse(scope, Reason::Forwarded, false, None),
             (false, false) => self.refuse(scope, Reason::NotPersistent, false, None),

@@ -19,7 +19,7 @@ pub(super) struct Answer {
     fields: Fields,
     detail: Option<Text>,
     notice: Text,
-    /// The scope that was asked for, unless it was granted.
+    /// The scope that was asked for.
     scope: Option<Arc<Scope>>,
 }
 
@@ -41,8 +41,8 @@ impl Default for Answer {
 
 impl Answer {
     /// Forgets the request before.
-    pub(super) fn begin(&mut self, proxy: bool) {
-        *self = Self { proxy, ..Self::default() };
+    pub(super) fn begin(&mut self, proxy: bool, scope: &Arc<Scope>) {
+        *self = Self { proxy, scope: Some(scope.clone()), ..Self::default() };
     }
 
     /// Notes the outcome.
@@ -55,19 +55,12 @@ impl Answer {
 
     /// 401 with bare challenges.
     pub(super) fn challenge(&mut self, scope: &Arc<Scope>, reason: Reason) -> Verdict {
-        self.scope = Some(scope.clone());
         self.fields.challenges(self.proxy, &scope.schemes);
         self.finish(Verdict::Challenge, self.challenge_status(), reason)
     }
 
     /// 401 with the mechanism's token, and no other challenge beside it (RFC 4559 4.1).
-    pub(super) fn continue_with(
-        &mut self,
-        scope: &Arc<Scope>,
-        scheme: Scheme,
-        token: &[u8],
-    ) -> Verdict {
-        self.scope = Some(scope.clone());
+    pub(super) fn continue_with(&mut self, scheme: Scheme, token: &[u8]) -> Verdict {
         self.fields.token(self.proxy, scheme, token);
         self.fields.no_store();
         self.finish(Verdict::Challenge, self.challenge_status(), Reason::InProgress)
@@ -81,7 +74,6 @@ impl Answer {
         continuable: bool,
         claim: Option<Claim>,
     ) -> Verdict {
-        self.scope = Some(scope.clone());
         self.detail =
             claim.map(|claim| format!("user {claim}: {}", reason.sentence().as_str()).into());
         let status = if continuable {
@@ -96,7 +88,6 @@ impl Answer {
 
     /// The client has proved who it is.
     pub(super) fn sign_in(&mut self, identity: &Identity, persistent: bool) -> Verdict {
-        self.scope = None;
         self.fields.persistent_auth(persistent);
         let bound = if identity.channel_bound() { ", bound to its TLS connection" } else { "" };
         let name = crate::names::Escaped(identity.name().as_str());
@@ -120,7 +111,7 @@ impl Answer {
 
     /// 500.
     pub(super) fn fault(&mut self, reason: Reason, detail: Option<String>) -> Verdict {
-        self.begin(self.proxy);
+        *self = Self { proxy: self.proxy, ..Self::default() };
         self.detail = detail.map(Text::from);
         self.finish(Verdict::Error, 500, reason)
     }
@@ -130,7 +121,7 @@ impl Answer {
         self.notice = notice.unwrap_or_default();
     }
 
-    /// Whether the request was refused or challenged in that scope.
+    /// Whether the request asked for that scope.
     pub(super) fn is_for(&self, scope: &Arc<Scope>) -> bool {
         self.scope.as_ref().is_some_and(|asked| asked == scope)
     }
