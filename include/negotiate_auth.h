@@ -305,8 +305,9 @@ auth_verdict auth_step(auth_session *session,
                        const struct auth_request *request);
 
 /**
- * After AUTH_WAIT: returns the job to run, which is yours to auth_job_free(),
- * or NULL if the session does not wait.
+ * After AUTH_WAIT: returns the job to run, or NULL if the session does not
+ * wait. Each call gives out a count of its own, yours to auth_job_free(): take
+ * one for every thread that will use the job.
  */
 const auth_job *auth_detach(const auth_session *session);
 
@@ -326,8 +327,8 @@ void auth_job_run(const auth_job *job);
 auth_verdict auth_resume(auth_session *session, const auth_job *job);
 
 /**
- * Gives a job back, once, at any time: also while it runs, and after its
- * session and configuration are gone.
+ * Gives one count of a job back, at any time: also while it runs, and after
+ * its session and configuration are gone.
  */
 void auth_job_free(const auth_job *job);
 

@@ -103,7 +103,7 @@ impl<'a> AccountName<'a> {
             ([], None, Some(mark)) => (&user[mark + 1..], &user[..mark]),
             _ => (domain, user),
         };
-        if user.is_empty() || domain.contains(&BACKSLASH) || user.contains(&BACKSLASH) {
+        if user.is_empty() || domain.iter().chain(user).any(|&unit| unit == BACKSLASH) {
             return None;
         }
         let domain = match names.is_default(domain) {

@@ -274,8 +274,9 @@ pub unsafe extern "C" fn auth_step(
     })
 }
 
-/// After AUTH_WAIT: returns the job to run, which is yours to auth_job_free(),
-/// or NULL if the session does not wait.
+/// After AUTH_WAIT: returns the job to run, or NULL if the session does not
+/// wait. Each call gives out a count of its own, yours to auth_job_free(): take
+/// one for every thread that will use the job.
 #[unsafe(no_mangle)]
 pub extern "C" fn auth_detach(session: Option<&Session>) -> *const Job {
     guard(|| session.and_then(|session| session.detach())).map_or(ptr::null(), Arc::into_raw)
@@ -311,8 +312,8 @@ pub unsafe extern "C" fn auth_resume(
     guard_step(session, |session| session.resume(job))
 }
 
-/// Gives a job back, once, at any time: also while it runs, and after its
-/// session and configuration are gone.
+/// Gives one count of a job back, at any time: also while it runs, and after
+/// its session and configuration are gone.
 // Safety: `job` is NULL or came from auth_detach and is not used again by this caller.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn auth_job_free(job: *const Job) {

@@ -10,10 +10,7 @@ pub const MAX_UNITS: usize = 256;
 /// A name of at most [`MAX_UNITS`] UTF-16 code units without control characters, lone surrogates
 /// or bidirectional overrides. It is neither normalised nor trimmed: "alice " is not "alice".
 #[derive(Clone)]
-pub struct Name {
-    units: [u16; MAX_UNITS],
-    len: usize,
-}
+pub struct Name(Box<[u16]>);
 
 /// What makes a text no [`Name`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +25,6 @@ pub enum NameError {
 }
 
 impl Name {
-    const EMPTY: Self = Self { units: [0; MAX_UNITS], len: 0 };
-
     /// From UTF-16LE bytes (MS-NLMP 2.2: Unicode strings).
     pub fn from_utf16le(bytes: &[u8]) -> Result<Self, NameError> {
         let pairs = bytes.chunks_exact(2);
@@ -56,22 +51,18 @@ impl Name {
         if count > MAX_UNITS {
             return Err(NameError::TooLong);
         }
-        let mut name = Self::EMPTY;
-        for (slot, unit) in name.units.iter_mut().zip(units) {
-            *slot = unit;
-        }
-        name.len = count;
+        let name = Self(units.collect());
         if acceptable(name.units()) { Ok(name) } else { Err(NameError::Character) }
     }
 
     /// The code units, as received.
     pub fn units(&self) -> &[u16] {
-        &self.units[..self.len]
+        &self.0
     }
 
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.0.is_empty()
     }
 }
 

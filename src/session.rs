@@ -73,8 +73,10 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// Whether a proxy may be sending requests of several clients on this connection.
     fn is_shared(&self, proxies: &[Network]) -> bool {
-        let peer = std::str::from_utf8(self.peer).unwrap_or_default();
-        self.forwarded && !proxies.iter().any(|proxy| proxy.contains(peer))
+        self.forwarded && {
+            let peer = std::str::from_utf8(self.peer).unwrap_or_default();
+            !proxies.iter().any(|proxy| proxy.contains(peer))
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the options come to: a scope, which is interned, and rules.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock, Weak};
@@ -41,7 +41,7 @@ pub struct Rules {
 }
 
 /// Every scope that is in use, by its hash.
-static SCOPES: Mutex<Option<HashMap<u64, Vec<Weak<Scope>>>>> = Mutex::new(None);
+static SCOPES: Mutex<BTreeMap<u64, Vec<Weak<Scope>>>> = Mutex::new(BTreeMap::new());
 
 impl Scope {
     /// The one scope that equals `self`.
@@ -49,13 +49,16 @@ impl Scope {
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);
         let mut scopes = SCOPES.lock();
-        let equal = scopes.get_or_insert_default().entry(hasher.finish()).or_default();
+        let equal = scopes.entry(hasher.finish()).or_default();
         if let Some(known) = equal.iter().filter_map(Weak::upgrade).find(|known| **known == self) {
             return known;
         }
         let scope = Arc::new(self);
-        equal.retain(|scope| scope.strong_count() > 0);
         equal.push(Arc::downgrade(&scope));
+        scopes.retain(|_, equal| {
+            equal.retain(|scope| scope.strong_count() > 0);
+            !equal.is_empty()
+        });
         scope
     }
 }
@@ -138,7 +141,7 @@ fn host_name() -> &'static str {
             .trim()
             .chars()
             .filter(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(*letter))
-            .take(253)
+            .take(super::value::MAX_DNS)
             .collect()
     })
 }

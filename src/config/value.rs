@@ -116,7 +116,7 @@ pub(super) fn domain(args: &Args<'_>) -> Result<Arc<DomainNames>, String> {
         ));
     }
     if let Some(dns) = dns.filter(|dns| !is_dns(dns)) {
-        return Err(format!("\"{}\" is no DNS name", Escaped(dns)));
+        return Err(format!("\"{}\" is no DNS name of at most {MAX_DNS} letters", Escaped(dns)));
     }
     Ok(Arc::new(DomainNames {
         netbios: netbios.to_ascii_uppercase(),
@@ -129,8 +129,11 @@ fn is_netbios(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
+/// The longest DNS name that a domain may have, or a computer. Every half-done handshake holds it.
+pub(super) const MAX_DNS: usize = 64;
+
 fn is_dns(name: &str) -> bool {
-    name.len() <= 253
+    name.len() <= MAX_DNS
         && name.split('.').all(|label| {
             (1..=63).contains(&label.len())
                 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
@@ -183,7 +186,8 @@ fn host(arg: &str) -> Result<String, String> {
         Some((class, host)) if class.eq_ignore_ascii_case("http") => host,
         Some(_) => return Err(format!("\"{}\" is not of the service HTTP", Escaped(arg))),
     };
-    if matches!(host, "" | "any" | "host") || host.contains('/') {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    if matches!(host, "" | "any" | "host") || !host.bytes().all(is_letter) {
         return Err(format!("\"{}\" is no host name here", Escaped(arg)));
     }
     Ok(host.to_ascii_lowercase())

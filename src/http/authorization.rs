@@ -32,7 +32,7 @@ impl<'a> Credentials<'a> {
     /// Reads a field's value. Optional white space around it is not part of it.
     pub fn read(value: &'a [u8]) -> Result<Self, Reason> {
         let value = trim(value);
-        if is_list(value) {
+        if value.contains(&b',') && is_list(value) {
             return Err(Reason::DuplicateHeader);
         }
         let (name, rest) = match value.iter().position(|&byte| byte == b' ') {

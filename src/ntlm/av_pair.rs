@@ -41,33 +41,34 @@ pub const AV_FLAG_UNTRUSTED_SPN: u32 = 0x4;
 const MOST_PAIRS: usize = 32;
 
 /// A list that ended in EOL and named no id twice.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub struct AvPairs<'a> {
-    pairs: [(AvId, &'a [u8]); MOST_PAIRS],
-    len: usize,
+    /// The pairs before EOL, all of them whole.
+    bytes: &'a [u8],
 }
 
 impl<'a> AvPairs<'a> {
     /// Reads up to EOL; what follows is not looked at.
     pub fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let mut list = Self { pairs: [(AvId::EOL, &[]); MOST_PAIRS], len: 0 };
         let mut reader = Reader::new(bytes);
-        loop {
-            let id = AvId(reader.u16().ok_or(Malformed)?);
-            let len = usize::from(reader.u16().ok_or(Malformed)?);
-            let value = reader.take(len).ok_or(Malformed)?;
-            if id.fixed_len().is_some_and(|fixed| fixed != len) {
+        let mut seen = 0_u64;
+        for _ in 0..=MOST_PAIRS {
+            let before = Self { bytes: &bytes[..bytes.len() - reader.rest().len()] };
+            let (id, value) = next_pair(&mut reader).ok_or(Malformed)?;
+            if id.fixed_len().is_some_and(|fixed| fixed != value.len()) {
                 return Err(Malformed);
             }
             if id == AvId::EOL {
-                return Ok(list);
+                return Ok(before);
             }
-            if list.get(id).is_some() {
+            // The ids that there are fit into a word.
+            let bit = 1_u64.checked_shl(u32::from(id.0)).unwrap_or(0);
+            if seen & bit != 0 || bit == 0 && before.get(id).is_some() {
                 return Err(Malformed);
             }
-            *list.pairs.get_mut(list.len).ok_or(Malformed)? = (id, value);
-            list.len += 1;
+            seen |= bit;
         }
+        Err(Malformed)
     }
 
     /// The value of a pair.
@@ -76,8 +77,9 @@ impl<'a> AvPairs<'a> {
     }
 
     /// The pairs, in order, without EOL.
-    pub fn iter(&self) -> impl Iterator<Item = (AvId, &'a [u8])> {
-        self.pairs.iter().take(self.len).copied()
+    pub fn iter(&self) -> impl Iterator<Item = (AvId, &'a [u8])> + use<'a> {
+        let mut reader = Reader::new(self.bytes);
+        std::iter::from_fn(move || next_pair(&mut reader))
     }
 
     /// MsvAvFlags, 0 if absent.
@@ -86,10 +88,17 @@ impl<'a> AvPairs<'a> {
     }
 
     /// Whether every pair of `sent` is here with the same bytes: the response was made for that
-    /// CHALLENGE and not for one of another server.
+    /// CHALLENGE and not for one of another server. Most clients keep the order.
     pub fn echo(&self, sent: &AvPairs<'_>) -> bool {
-        sent.iter().all(|(id, value)| self.get(id) == Some(value))
+        let mut ours = self.iter();
+        sent.iter().all(|pair| ours.next() == Some(pair) || self.get(pair.0) == Some(pair.1))
     }
+}
+
+fn next_pair<'a>(reader: &mut Reader<'a>) -> Option<(AvId, &'a [u8])> {
+    let id = AvId(reader.u16()?);
+    let len = usize::from(reader.u16()?);
+    Some((id, reader.take(len)?))
 }
 
 /// Appends one pair; values are at most 65,535 bytes, longer ones are cut by their maker.

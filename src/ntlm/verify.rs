@@ -394,6 +394,7 @@ fn check_channel_bindings(
         ChannelBindings::Require(ours) => (ours, true),
     };
     match av_pairs.get(AvId::CHANNEL_BINDINGS) {
+        _ if required && ours.is_empty() => Err(Reason::MissingChannelBinding),
         None if required => Err(Reason::MissingChannelBinding),
         None => Ok(false),
         Some(theirs) if ours.iter().any(|ours| ours == theirs) => Ok(true),
@@ -494,7 +495,7 @@ mod tests {
         use ChannelBindings::{Allow, Off, Require};
         for value in [None, Some([0; 16]), Some([1; 16]), Some([9; 16])] {
             assert_eq!(judge(value, Off), Ok(false));
-            assert!(judge(value, Require(&[])).is_err());
+            assert_eq!(judge(value, Require(&[])), Err(Reason::MissingChannelBinding));
             assert_eq!(judge(value, Allow(&[])).is_ok(), value.is_none());
         }
         for expected in [Allow(&ours), Require(&ours)] {

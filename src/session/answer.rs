@@ -1,5 +1,6 @@
 //! What a session says about the last request.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use super::Verdict;
@@ -74,8 +75,13 @@ impl Answer {
         continuable: bool,
         claim: Option<Claim>,
     ) -> Verdict {
-        self.detail =
-            claim.map(|claim| format!("user {claim}: {}", reason.sentence().as_str()).into());
+        self.detail = claim.map(|claim| {
+            // With room for most names: growing would take time that tells reasons apart.
+            let sentence = reason.sentence().as_str();
+            let mut detail = String::with_capacity(sentence.len() + 80);
+            let _ = write!(detail, "user {claim}: {sentence}");
+            detail.into()
+        });
         let status = if continuable {
             self.fields.challenges(self.proxy, &scope.schemes);
             self.challenge_status()

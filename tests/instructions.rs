@@ -1,0 +1,275 @@
+//! What the library's operations cost: counted instructions, which repeat and have bounds, memory,
+//! which has too, and times, which are only told.
+//!
+//! `tests/instructions/driver.c` is linked with the archive and counted by callgrind, as the
+//! difference between a run with a batch of operations and one without. The table that comes out
+//! is printed, and is all that `make bench` shows.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use tempfile::TempDir;
+
+#[path = "abi/toolchain.rs"]
+mod toolchain;
+
+use toolchain::{compiler, link_archive, run, tool};
+
+/// An AUTHENTICATE as Windows sends it, with KEY_EXCH, MIC and a service name, from its decoded
+/// bytes to the verdict.
+const MOST_FOR_ACCEPTOR: f64 = 30_000.0;
+
+/// A request on a connection whose client has signed in.
+const MOST_FOR_SIGNED_IN: f64 = 500.0;
+
+/// How far an unknown user and a wrong password may be apart.
+const MOST_BETWEEN_REFUSALS: f64 = 0.01;
+
+/// Bytes of a half-done handshake beyond the client's own NEGOTIATE.
+const MOST_FOR_HANDSHAKE: f64 = 2048.0;
+
+/// Bytes of a connection whose client has signed in.
+const MOST_FOR_CONNECTION: f64 = 1024.0;
+
+/// The client's NEGOTIATE, in bytes.
+const NEGOTIATE: f64 = 40.0;
+
+/// Batches to find an undisturbed one among.
+const BATCHES_TO_TIME: u32 = 200;
+
+#[test]
+fn the_acceptor_takes_few_instructions() {
+    let cost = &COSTS.acceptor;
+    assert!(*cost <= MOST_FOR_ACCEPTOR, "{cost:.0} instructions");
+}
+
+#[test]
+fn a_request_on_an_authenticated_connection_takes_few_instructions_and_no_memory() {
+    let cost = COSTS.of("signed-in");
+    assert!(cost.instructions <= MOST_FOR_SIGNED_IN, "{:.0} instructions", cost.instructions);
+    assert_eq!(cost.allocations, 0.0);
+}
+
+/// The client learns no more from the time than from the answer.
+#[test]
+fn an_unknown_user_costs_what_a_wrong_password_costs() {
+    let wrong = COSTS.of("wrong-password").instructions;
+    let unknown = COSTS.of("unknown-user").instructions;
+    let apart = (wrong - unknown).abs() / wrong.max(unknown);
+    assert!(apart <= MOST_BETWEEN_REFUSALS, "{wrong:.0} and {unknown:.0} instructions");
+}
+
+#[test]
+fn a_half_done_handshake_holds_little_memory_with_the_longest_names() {
+    let bytes = COSTS.held_with_longest_names;
+    assert!(bytes < MOST_FOR_HANDSHAKE, "{bytes} bytes");
+}
+
+#[test]
+fn an_authenticated_connection_holds_little_memory() {
+    let bytes = COSTS.of("signed-in").held;
+    assert!(bytes > 0.0 && bytes < MOST_FOR_CONNECTION, "{bytes} bytes");
+}
+
+/// What one operation costs.
+struct Cost {
+    instructions: f64,
+    nanoseconds: f64,
+    allocations: f64,
+    /// What the session holds after it.
+    held: f64,
+}
+
+struct Costs {
+    /// The acceptor by itself, in instructions.
+    acceptor: f64,
+    operations: HashMap<&'static str, Cost>,
+    held_with_longest_names: f64,
+}
+
+impl Costs {
+    fn of(&self, operation: &str) -> &Cost {
+        &self.operations[operation]
+    }
+}
+
+/// Measured once, for all tests.
+static COSTS: LazyLock<Costs> = LazyLock::new(|| {
+    let costs = Bench::new().measure();
+    // Not captured: shown whether the tests pass or not.
+    std::io::stdout().write_all(table(&costs).as_bytes()).unwrap();
+    costs
+});
+
+/// The operations of the driver.
+const OPERATIONS: [(&str, &str); 7] = [
+    ("challenge", "request without credentials, challenged"),
+    ("negotiate", "NEGOTIATE, answered"),
+    ("sign-in", "AUTHENTICATE, signed in"),
+    ("wrong-password", "AUTHENTICATE, wrong password"),
+    ("unknown-user", "AUTHENTICATE, unknown user"),
+    ("signed-in", "request of a client that has signed in"),
+    ("signed-in-merged", "the same, options inherited for it"),
+];
+
+fn table(costs: &Costs) -> String {
+    let mut table = "| operation | instructions | allocations | bytes held | time |\n\
+                     |---|--:|--:|--:|--:|\n"
+        .to_owned();
+    let most = |most: f64| format!(" (at most {most})");
+    writeln!(
+        table,
+        "| NTLM acceptor: AUTHENTICATE, decoded, to verdict | {:.0}{} | | | |",
+        costs.acceptor,
+        most(MOST_FOR_ACCEPTOR)
+    )
+    .unwrap();
+    for (operation, what) in OPERATIONS {
+        let Cost { instructions, nanoseconds, allocations, held } = costs.of(operation);
+        let (bound, memory_bound) = match operation {
+            "signed-in" => (most(MOST_FOR_SIGNED_IN), most(MOST_FOR_CONNECTION)),
+            _ => Default::default(),
+        };
+        writeln!(
+            table,
+            "| {what} | {instructions:.0}{bound} | {allocations} | {held}{memory_bound} | \
+             {nanoseconds} ns |"
+        )
+        .unwrap();
+    }
+    writeln!(
+        table,
+        "| NEGOTIATE, longest names, without its own {NEGOTIATE} bytes | | | {}{} | |",
+        costs.held_with_longest_names,
+        most(MOST_FOR_HANDSHAKE)
+    )
+    .unwrap();
+    table
+}
+
+/// The compiled driver and what it reads.
+struct Bench {
+    folder: TempDir,
+    driver: PathBuf,
+    /// The same with every allocation counted.
+    counting: PathBuf,
+}
+
+/// A server's names.
+struct Names {
+    host: String,
+    netbios: String,
+    dns: String,
+}
+
+impl Names {
+    fn usual() -> Self {
+        Self { host: "web1".into(), netbios: "DEMO".into(), dns: "demo.test".into() }
+    }
+
+    /// As long as Linux (host) and Active Directory (domain) allow.
+    fn longest() -> Self {
+        Self {
+            host: "w".repeat(64),
+            netbios: "D".repeat(15),
+            dns: format!("{}.test", "d".repeat(59)),
+        }
+    }
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let accounts = folder.path().join("accounts");
+        fs::write(&accounts, "DEMO\\alice:a4f49c406510bdcab6824ee7c30fd852:staff,web\n").unwrap();
+        fs::set_permissions(&accounts, PermissionsExt::from_mode(0o600)).unwrap();
+        let driver = folder.path().join("driver");
+        compile(&driver, &[]);
+        let counting = folder.path().join("counting");
+        let wrap =
+            "-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign,--wrap=free";
+        compile(&counting, &["-DCOUNT_ALLOCATIONS", "instructions/allocations.c", wrap]);
+        Self { folder, driver, counting }
+    }
+
+    fn measure(&self) -> Costs {
+        let longest = self.run(&self.counting, &Names::longest(), "negotiate", 1);
+        Costs {
+            acceptor: self.instructions("*Challenged*verify*", "sign-in"),
+            operations: OPERATIONS.map(|(operation, _)| (operation, self.cost(operation))).into(),
+            held_with_longest_names: longest["held"] - NEGOTIATE,
+        }
+    }
+
+    fn cost(&self, operation: &str) -> Cost {
+        let counted = self.run(&self.counting, &Names::usual(), operation, 1);
+        let timed = self.run(&self.driver, &Names::usual(), operation, BATCHES_TO_TIME);
+        Cost {
+            instructions: self.instructions("measured", operation),
+            nanoseconds: timed["nanoseconds"],
+            allocations: counted["allocations"],
+            held: counted["held"],
+        }
+    }
+
+    /// The instructions of one operation inside `function` and all that it calls.
+    fn instructions(&self, function: &str, operation: &str) -> f64 {
+        let total = |batches| {
+            let counts = self.folder.path().join("callgrind.out");
+            let mut valgrind = tool("valgrind", "valgrind");
+            valgrind
+                .args(["--quiet", "--tool=callgrind"])
+                .arg(format!("--callgrind-out-file={}", counts.display()))
+                .arg(format!("--toggle-collect={function}"))
+                .arg(&self.driver);
+            let said = self.finish(&mut valgrind, &Names::usual(), operation, batches);
+            let counts = fs::read_to_string(counts).unwrap();
+            let total = counts.lines().find_map(|line| line.strip_prefix("totals: "));
+            (total.expect("a total").trim().parse::<f64>().unwrap(), said["batch"])
+        };
+        let (none, (one, operations)) = (total(0).0, total(1));
+        assert!(one > none, "callgrind saw no call of {function}");
+        (one - none) / operations
+    }
+
+    fn run(&self, driver: &Path, names: &Names, operation: &str, batches: u32) -> Numbers {
+        self.finish(&mut Command::new(driver), names, operation, batches)
+    }
+
+    fn finish(
+        &self,
+        command: &mut Command,
+        names: &Names,
+        operation: &str,
+        batches: u32,
+    ) -> Numbers {
+        fs::write(self.folder.path().join("hostname"), &names.host).unwrap();
+        let output = run(command.arg(self.folder.path()).args([
+            &names.netbios,
+            &names.dns,
+            operation,
+            &batches.to_string(),
+        ]));
+        let said = String::from_utf8(output.stdout).expect("text");
+        let number = |line: &str| {
+            let (name, number) = line.split_once(' ')?;
+            Some((name.to_owned(), number.parse().ok()?))
+        };
+        said.lines().map(|line| number(line).expect("a name and a number")).collect()
+    }
+}
+
+/// What the driver prints.
+type Numbers = HashMap<String, f64>;
+
+fn compile(program: &Path, more: &[&str]) {
+    let mut compiler = compiler("cc", "gcc", "-std=c99");
+    compiler.args(["-O2", "instructions/driver.c", "abi/ntlm_client.c"]).args(more);
+    run(link_archive(&mut compiler).arg("-o").arg(program));
+}

@@ -1,0 +1,309 @@
+/*
+ * One operation of the library, again and again, for a profiler or a clock to
+ * look at.
+ *
+ *     driver FOLDER NETBIOS DNS OPERATION BATCHES
+ *
+ * FOLDER has a file "accounts" with DEMO\alice, whose password is "Password",
+ * and a file "hostname"; NETBIOS and DNS name the server's domain. The
+ * operation is done BATCH times in each batch, inside the function measured();
+ * what that took is printed, for one operation, from the fastest batch.
+ */
+
+#define _POSIX_C_SOURCE 200809L
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "negotiate_auth.h"
+#include "ntlm_client.h"
+
+#ifdef COUNT_ALLOCATIONS
+#include "allocations.h"
+#else
+static unsigned long allocations;
+static size_t bytes_in_use;
+#endif
+
+/* Operations between two looks at the clock. */
+#define BATCH 100
+
+/* One connection, and the request that is to be stepped. */
+typedef struct connection {
+    auth_session *session;
+    auth_request request;
+    auth_str authorization;
+    ntlm_field field;
+    auth_verdict verdict;
+} connection;
+
+/* What is done before the measured step, and what the step has to say. */
+typedef struct operation {
+    const char *name;
+    void (*prepare)(connection *connection);
+    auth_verdict expected;
+    /* Options are merged for each request, as for a directory of httpd. */
+    bool merges;
+} operation;
+
+static connection connections[BATCH];
+static auth_config *config, *child;
+static const char *folder;
+
+/* What one operation of the last batch took, and what is held since the batch was prepared. */
+static double nanoseconds;
+static unsigned long allocated;
+static size_t held, held_by_others;
+
+static void
+fail(const char *what)
+{
+    fprintf(stderr, "driver: %s\n", what);
+    exit(1);
+}
+
+/* The library asks for the computer's name, which is part of every message: it is to be the same
+   wherever this is counted. */
+int
+open64(const char *path, int flags, ...)
+{
+    char instead[1024];
+    va_list rest;
+    unsigned mode;
+
+    va_start(rest, flags);
+    mode = va_arg(rest, unsigned);
+    va_end(rest);
+    if (strcmp(path, "/proc/sys/kernel/hostname") == 0) {
+        snprintf(instead, sizeof instead, "%s/hostname", folder);
+        path = instead;
+    }
+    return open(path, flags, mode);
+}
+
+/* ---- Operations -------------------------------------------------------------------------- */
+
+#define PASSWORD {0xa4, 0xf4, 0x9c, 0x40, 0x65, 0x10, 0xbd, 0xca, 0xb6, 0x82, 0x4e, 0xe7, 0xc3, 0x0f, 0xd8, 0x52}
+
+static const ntlm_account alice = {"DEMO", "alice", PASSWORD, {0}};
+static const ntlm_account alice_with_wrong_password = {"DEMO", "alice", {1}, {0}};
+/* As long a name as hers. */
+static const ntlm_account nobody = {"DEMO", "alicf", PASSWORD, {0}};
+
+static void
+prepare_negotiate(connection *connection)
+{
+    ntlm_negotiate("NTLM", &connection->field);
+    connection->authorization.data = connection->field.value;
+    connection->authorization.len = connection->field.len;
+    connection->request.authorization = &connection->authorization;
+    connection->request.authorization_count = 1;
+}
+
+static void
+prepare_authenticate(connection *connection, const ntlm_account *account)
+{
+    auth_str name, value;
+
+    prepare_negotiate(connection);
+    if (auth_step(connection->session, config, &connection->request) != AUTH_CHALLENGE
+        || auth_header(connection->session, 0, &name, &value) == 0
+        || !ntlm_authenticate(account, value.data, value.len, &connection->field))
+    {
+        fail("no challenge");
+    }
+    connection->authorization.len = connection->field.len;
+}
+
+static void
+prepare_sign_in(connection *connection)
+{
+    prepare_authenticate(connection, &alice);
+}
+
+static void
+prepare_wrong_password(connection *connection)
+{
+    prepare_authenticate(connection, &alice_with_wrong_password);
+}
+
+static void
+prepare_unknown_user(connection *connection)
+{
+    prepare_authenticate(connection, &nobody);
+}
+
+/* The second request after a sign-in: the first still clears the handshake's answer away. */
+static void
+prepare_signed_in(connection *connection)
+{
+    prepare_sign_in(connection);
+    auth_step(connection->session, config, &connection->request);
+    connection->request.authorization = NULL;
+    connection->request.authorization_count = 0;
+    if (auth_step(connection->session, config, &connection->request) != AUTH_ACCEPTED) {
+        fail("not signed in");
+    }
+}
+
+static void
+prepare_nothing(connection *connection)
+{
+    (void) connection;
+}
+
+static const operation operations[] = {
+    {"challenge", prepare_nothing, AUTH_CHALLENGE, false},
+    {"negotiate", prepare_negotiate, AUTH_CHALLENGE, false},
+    {"sign-in", prepare_sign_in, AUTH_ACCEPTED, false},
+    {"wrong-password", prepare_wrong_password, AUTH_REJECTED, false},
+    {"unknown-user", prepare_unknown_user, AUTH_REJECTED, false},
+    {"signed-in", prepare_signed_in, AUTH_ACCEPTED, false},
+    {"signed-in-merged", prepare_signed_in, AUTH_ACCEPTED, true},
+};
+
+/* ---- Batches ----------------------------------------------------------------------------- */
+
+static void
+prepare(const operation *operation)
+{
+    connection *connection;
+
+    held_by_others = bytes_in_use;
+    for (connection = connections; connection < connections + BATCH; connection++) {
+        memset(connection, 0, sizeof *connection);
+        connection->session = auth_begin(0);
+        connection->request.size = sizeof connection->request;
+        connection->request.method.data = "GET";
+        connection->request.method.len = 3;
+        connection->request.host.data = "www.demo.test";
+        connection->request.host.len = 13;
+        connection->request.http_version = 1001;
+        connection->request.flags = AUTH_REQUEST_PERSISTENT;
+        connection->request.peer.data = "192.0.2.7";
+        connection->request.peer.len = 9;
+        operation->prepare(connection);
+    }
+}
+
+/* Not to be copied into measured(), so that a first batch can go unseen. */
+__attribute__((noinline)) static void
+step_all(const operation *operation)
+{
+    connection *connection;
+
+    for (connection = connections; connection < connections + BATCH; connection++) {
+        auth_config *merged = operation->merges ? auth_config_inherit(child, config) : NULL;
+
+        connection->verdict = auth_step(connection->session, merged == NULL ? config : merged,
+                                        &connection->request);
+        auth_config_free(merged);
+    }
+}
+
+static double
+now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double) now.tv_sec * 1e9 + (double) now.tv_nsec;
+}
+
+/* What the profiler looks at. */
+__attribute__((noinline)) static void
+measured(const operation *operation)
+{
+    unsigned long before = allocations;
+    double begun = now();
+
+    step_all(operation);
+    nanoseconds = (now() - begun) / BATCH;
+    allocated = (allocations - before) / BATCH;
+    held = (bytes_in_use - held_by_others) / BATCH;
+}
+
+static void
+finish(const operation *operation)
+{
+    connection *connection;
+
+    for (connection = connections; connection < connections + BATCH; connection++) {
+        if (connection->verdict != operation->expected) {
+            fail("another verdict than expected");
+        }
+        auth_finish(connection->session);
+    }
+}
+
+/* ---- The program ------------------------------------------------------------------------- */
+
+static auth_config *
+new_config(const char *key, const char *first, const char *second)
+{
+    auth_config *config = auth_config_new();
+    auth_str args[2] = {{first, strlen(first)}, {second, second == NULL ? 0 : strlen(second)}};
+
+    if (!auth_config_set(config, key, args, second == NULL ? 1 : 2, NULL)) {
+        fail(auth_config_error(config).data);
+    }
+    return config;
+}
+
+static const operation *
+find(const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof operations / sizeof operations[0]; i++) {
+        if (strcmp(operations[i].name, name) == 0) {
+            return &operations[i];
+        }
+    }
+    fail("no such operation");
+    return NULL;
+}
+
+int
+main(int argc, char **argv)
+{
+    const operation *operation;
+    auth_config *domain, *accounts;
+    char file[1024];
+    unsigned long batches;
+    double best = 0;
+
+    if (argc != 6) {
+        fail("usage: driver FOLDER NETBIOS DNS OPERATION BATCHES");
+    }
+    folder = argv[1];
+    snprintf(file, sizeof file, "file:%s/accounts", folder);
+    accounts = new_config("accounts", file, NULL);
+    domain = new_config("domain", argv[2], argv[3]);
+    config = auth_config_inherit(domain, accounts);
+    child = new_config("persist", "on", NULL);
+    operation = find(argv[4]);
+
+    /* Whatever is done once in a process is done now. */
+    prepare(operation);
+    step_all(operation);
+    finish(operation);
+
+    for (batches = strtoul(argv[5], NULL, 10); batches > 0; batches--) {
+        prepare(operation);
+        measured(operation);
+        finish(operation);
+        best = best == 0 || nanoseconds < best ? nanoseconds : best;
+    }
+    printf("batch %d\nnanoseconds %.0f\nallocations %lu\nheld %zu\n", BATCH, best, allocated, held);
+    auth_config_free(child);
+    auth_config_free(config);
+    auth_config_free(domain);
+    auth_config_free(accounts);
+    return 0;
+}
