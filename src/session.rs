@@ -205,7 +205,6 @@ impl Session {
 
     /// Takes the next request.
     pub fn step(&mut self, config: &Config, request: &Request<'_>) -> Verdict {
-        self.suspended = None;
         if self.poisoned {
             return self.fault(Reason::Internal, None);
         }
@@ -216,6 +215,7 @@ impl Session {
         if request.again {
             return self.step_again(&effective.scope, request);
         }
+        self.suspended = None;
         self.answer.begin(request.proxy, &effective.scope);
         match request.authorization {
             Authorization::None => self.step_without_credentials(&effective.scope, request),
@@ -241,6 +241,9 @@ impl Session {
     /// ends a half-done handshake, whose next message it is not.
     fn step_without_credentials(&mut self, scope: &Arc<Scope>, request: &Request<'_>) -> Verdict {
         self.handshake = None;
+        if self.is_multiplexed(request) {
+            self.signed_in = None;
+        }
         if request.is_shared(&scope.proxies) {
             self.signed_in = None;
             return self.refuse(scope, Reason::Forwarded, false, None);
@@ -419,6 +422,7 @@ impl Session {
         if self.answer.is_for(scope) {
             return self.answer.verdict();
         }
+        self.suspended = None;
         self.handshake = None;
         self.answer.begin(request.proxy, scope);
         match (shared, self.is_continuable(request)) {
@@ -467,7 +471,6 @@ impl Session {
     /// Signs nobody in any more.
     pub fn poison(&mut self) {
         self.poisoned = true;
-        self.suspended = None;
         self.fault(Reason::Internal, None);
     }
 
@@ -477,6 +480,7 @@ impl Session {
     }
 
     fn forget(&mut self) {
+        self.suspended = None;
         self.handshake = None;
         self.signed_in = None;
     }
@@ -543,11 +547,13 @@ impl Session {
 
 /// Why a token under Negotiate that is no NTLM message is refused.
 fn not_ntlm(credentials: &Credentials<'_>) -> Reason {
-    if credentials.decoded_len() > MAX_TOKEN + 2 {
+    // The last group of base64 may add as much as this.
+    if credentials.decoded_len() > MAX_TOKEN + 4 {
         return Reason::TooLarge;
     }
     let mut buffer = vec![0; credentials.decoded_len()];
     match credentials.decode(&mut buffer) {
+        Ok(token) if token.len() > MAX_TOKEN => Reason::TooLarge,
         Ok(_) => Reason::MechanismNotOffered,
         Err(reason) => reason,
     }

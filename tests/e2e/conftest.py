@@ -1,0 +1,79 @@
+"""Both servers run once for the whole suite, and every test says which it needs.
+
+server: nginx and httpd in turn; site: each over http and https; secure_site and
+plain_site: over one of them; nginx_site and httpd_site: where they differ.
+"""
+
+import pathlib
+import shutil
+import tempfile
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+import application
+from servers import Httpd, Nginx, Site, site_files
+from world import Certificates, account_files
+
+
+@contextmanager
+def make_server(kind, directory, certificates, wrapper=()):
+    """A running server with all that it needs in this new directory."""
+    directory.mkdir()
+    directory.chmod(0o755)
+    site_files(directory)
+    account_files(directory)
+    certificates.write(directory)
+    journal = application.Journal(directory / "journal")
+    with ExitStack() as stack:
+        applications = {name: stack.enter_context(application.serve(handler, journal))
+                        for name, handler in (("APPLICATION", application.Proxied), ("FASTCGI", application.FastCgi))}
+        server = kind(directory, journal, applications)
+        stack.callback(server.stop)
+        yield server.start(wrapper)
+
+
+@pytest.fixture(scope="session")
+def certificates():
+    return Certificates()
+
+
+@pytest.fixture(scope="session")
+def running(certificates):
+    """The servers by name, outside the source tree, since their workers are not root."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="negotiate-auth-"))
+    directory.chmod(0o755)
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, directory)
+        yield {kind.name: stack.enter_context(make_server(kind, directory / kind.name, certificates))
+               for kind in (Nginx, Httpd)}
+
+
+@pytest.fixture(params=["nginx", "httpd"])
+def server(request, running):
+    return running[request.param]
+
+
+@pytest.fixture(params=["http", "https"])
+def site(request, server):
+    return Site(server, request.param)
+
+
+@pytest.fixture
+def plain_site(server):
+    return Site(server, "http")
+
+
+@pytest.fixture
+def secure_site(server):
+    return Site(server, "https")
+
+
+@pytest.fixture
+def nginx_site(running):
+    return Site(running["nginx"], "http")
+
+
+@pytest.fixture
+def httpd_site(running):
+    return Site(running["httpd"], "http")

@@ -1,0 +1,236 @@
+"""nginx and httpd as Debian ships them, each with its own folder, ports and log."""
+
+import ctypes
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from dataclasses import dataclass
+
+HERE = pathlib.Path(__file__).parent
+BUILD = HERE.parent.parent / "build"
+HTTPD_MODULES = "/usr/lib/apache2/modules"
+DEADLINE = 20
+IS_ROOT = os.geteuid() == 0
+
+DECISION = re.compile(r"auth_negotiate: (\d+) ([a-z0-9-]+): (.*)")
+
+
+def free_port():
+    """Below the ports that the kernel gives to clients, which come and go."""
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+
+
+def is_open(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def is_group(pid):
+    """Whether any process of this process group is left."""
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def until(condition, what):
+    """Polls for an event that cannot be waited for. Returns what the condition returned."""
+    deadline = time.monotonic() + DEADLINE
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"waited {DEADLINE} s for {what}"
+        time.sleep(0.01)
+    return result
+
+
+def end_with_parent():
+    """Runs in a child: the kernel ends it (PR_SET_PDEATHSIG) if the tests are killed."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+class Log:
+    """A log file, read from where it ended when this was made."""
+
+    def __init__(self, path):
+        self.path = path
+        self.start = os.path.getsize(path) if os.path.exists(path) else 0
+
+    def lines(self, pattern=""):
+        with open(self.path, errors="replace") as file:
+            file.seek(self.start)
+            return [line.rstrip("\n") for line in file if re.search(pattern, line)]
+
+    def wait(self, pattern, count=1):
+        until(lambda: len(self.lines(pattern)) >= count, f"{count} lines like {pattern} in {self.path}")
+        return self.lines(pattern)
+
+    def decisions(self):
+        """The reason names of our own lines, in order. A line is written before its answer."""
+        return [name for _, name in self._decisions()]
+
+    def refusals(self):
+        """The reason names of what was refused or went wrong."""
+        return [name for number, name in self._decisions() if number >= 200]
+
+    def _decisions(self):
+        found = (DECISION.search(line) for line in self.lines())
+        return [(int(match[1]), match[2]) for match in found if match]
+
+
+@dataclass(frozen=True)
+class Site:
+    """One server over one scheme."""
+
+    server: "Server"
+    scheme: str
+    host: str = "127.0.0.1"
+
+    @property
+    def tls(self):
+        return self.scheme == "https"
+
+    @property
+    def port(self):
+        return self.server.ports[self.scheme]
+
+    def url(self, path="/"):
+        return f"{self.scheme}://{self.host}:{self.port}{path}"
+
+    def tls_context(self, protocols):
+        context = ssl.create_default_context(cafile=self.server.ca)
+        context.set_alpn_protocols(protocols)
+        return context
+
+    def log(self):
+        return Log(self.server.error_log)
+
+    def access_log(self):
+        return Log(self.server.directory / "access.log")
+
+
+class Server:
+    """A server, its folder, and the journal of the application behind it."""
+
+    name = binary = None
+
+    def __init__(self, directory, journal, values):
+        self.directory = directory
+        self.journal = journal
+        self.ca = self.directory / "ca.pem"
+        self.error_log = self.directory / "error.log"
+        self.configuration = self.directory / f"{self.name}.conf"
+        self.values = values
+        self.process = None
+        self.ports = {}
+
+    def command(self, configuration):
+        raise NotImplementedError
+
+    def start(self, wrapper=()):
+        self.ports = {"http": free_port(), "https": free_port()}
+        text = (HERE / "conf" / self.configuration.name).read_text()
+        self.configuration.write_text(self.fill_in(text))
+        self.output = open(self.directory / "output", "w+")
+        self.process = subprocess.Popen([*wrapper, *self.command(self.configuration)], preexec_fn=end_with_parent,
+                                        stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT,
+                                        start_new_session=True)
+        until(self.answers, f"{self.name} to listen")
+        return self
+
+    def fill_in(self, text):
+        values = {"BUILD": BUILD, "DIR": self.directory, "MODULES": HTTPD_MODULES, "USER": self.user_line(),
+                  "HTTP": self.ports.get("http"), "HTTPS": self.ports.get("https"), **self.values}
+        return re.sub(r"@([A-Z]+)@", lambda match: str(values[match[1]]), text)
+
+    def answers(self):
+        assert self.process.poll() is None, self.said()
+        return all(is_open(port) for port in self.ports.values())
+
+    def said(self):
+        self.output.seek(0)
+        return self.output.read()
+
+    def workers(self):
+        path = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return set(path.read_text().split())
+
+    def reload(self, wait_for_old=True):
+        """Reads the configuration anew. Returns when new workers run and the old ones have ended."""
+        before = self.workers()
+        log = Log(self.error_log)
+        self.process.send_signal(self.reload_signal)
+        log.wait(self.reload_message)
+        until(lambda: self.workers() - before, "new workers")
+        if wait_for_old:
+            until(lambda: not self.workers() & before, "the old workers to end")
+
+    def stop(self):
+        """A quick stop that leaves no process of the server's own session."""
+        if self.process is None:
+            return
+        try:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(DEADLINE)
+            until(lambda: not is_group(self.process.pid), f"{self.name}'s processes to end")
+        finally:
+            if is_group(self.process.pid):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.output.close()
+
+    def test(self, text, directory=None):
+        """What -t says of this configuration, and its exit status."""
+        path = (directory or self.directory) / f"tested-{self.name}.conf"
+        path.write_text(text)
+        done = subprocess.run([*self.command(path), "-t"], capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout + done.stderr
+
+
+class Nginx(Server):
+    name, binary = "nginx", "/usr/sbin/nginx"
+    reload_signal, reload_message = signal.SIGHUP, "start worker process"
+
+    def command(self, configuration):
+        return [self.binary, "-e", str(self.error_log), "-p", str(self.directory), "-c", str(configuration)]
+
+    def user_line(self):
+        return "user www-data;" if IS_ROOT else ""
+
+
+class Httpd(Server):
+    name, binary = "httpd", "/usr/sbin/apache2"
+    reload_signal, reload_message = signal.SIGUSR1, "resuming normal operations"
+
+    def command(self, configuration):
+        return [self.binary, "-d", str(self.directory), "-DFOREGROUND", "-f", str(configuration)]
+
+    def user_line(self):
+        return "User www-data\nGroup www-data" if IS_ROOT else ""
+
+
+def site_files(directory):
+    """What is served, and the program that httpd runs."""
+    files = {
+        "index/who": "a static file that the index redirect finds\n",
+        "fallback/README": "nothing else is here\n",
+        "missing/README": "nothing else is here\n",
+        "htaccess/rule/file": "for who signed in\n",
+        "htaccess/rule/.htaccess": "NegotiatePersist off\n",
+        "htaccess/scope/file": "for nobody\n",
+        "htaccess/scope/.htaccess": "NegotiateDomain MINE\n",
+    }
+    for name, text in files.items():
+        path = directory / "htdocs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    shutil.copy(HERE / "application.cgi", directory)

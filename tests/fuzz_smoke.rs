@@ -1,0 +1,317 @@
+//! The fuzz targets' functions over the corpus and over what chance makes of it: always the same
+//! chance, for a few seconds. fuzz/run looks longer.
+#![allow(unsafe_code)] // An allocator that counts cannot be had without.
+
+mod common;
+#[allow(unreachable_pub)] // A crate of its own for the fuzzer.
+#[path = "../fuzz/entries.rs"]
+mod entries;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use negotiate_auth::http::MAX_TOKEN;
+use negotiate_auth::reason::Reason;
+use negotiate_auth::session::Verdict;
+use serde_json::Value;
+
+use common::client::{Client, Mic};
+use common::site::{Site, Visitor, alice};
+use common::{corpus, hex_of};
+
+// ---- Chance -----------------------------------------------------------------------------------
+
+/// xorshift64*: the same numbers on every run.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 8
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
+    }
+
+    fn one_of<T: Copy>(&mut self, values: &[T]) -> T {
+        values[self.below(values.len())]
+    }
+
+    /// Damages `bytes` in one to four places.
+    fn damage(&mut self, bytes: &mut Vec<u8>, other: &[u8]) {
+        for _ in 0..=self.below(3) {
+            let at = self.below(bytes.len());
+            match self.below(8) {
+                0 => bytes.truncate(at),
+                1 => bytes.insert(at.min(bytes.len()), self.next() as u8),
+                2 => {
+                    let (from, len) = (self.below(other.len()), self.below(64));
+                    let piece = &other[from..other.len().min(from + len)];
+                    bytes.splice(at..at, piece.iter().copied());
+                }
+                3 => {
+                    let len = self.below(bytes.len() - at);
+                    bytes.copy_within(at..at + len, 0);
+                }
+                4 => {
+                    let number = self.one_of(&[0, 1, 0x7f, 0x80, 0xff, 0xffff, 0x8000_0000, !0]);
+                    let width = self.one_of(&[1, 2, 4]);
+                    let number = u32::to_le_bytes(number);
+                    bytes.iter_mut().skip(at).zip(number).take(width).for_each(|(a, b)| *a = b);
+                }
+                _ => bytes.iter_mut().skip(at).take(1).for_each(|a| *a ^= 1 << self.below(8)),
+            }
+        }
+    }
+}
+
+/// Every seed as it is, and `count` damaged ones.
+fn run(target: &str, entry: fn(&[u8]), count: usize) {
+    let seeds = seeds(target);
+    seeds.iter().for_each(|seed| entry(seed));
+    let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..count {
+        let mut bytes = seeds[chance.below(seeds.len())].clone();
+        let other = &seeds[chance.below(seeds.len())];
+        chance.damage(&mut bytes, other);
+        entry(&bytes);
+    }
+}
+
+// ---- Seeds ------------------------------------------------------------------------------------
+
+const TARGETS: [&str; 4] = ["step", "message", "accounts", "channel_binding"];
+
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let seeds = match target {
+        "step" => exchanges().into_iter().chain(headers()).collect(),
+        "message" => messages(),
+        "accounts" => lines(),
+        "channel_binding" => certificates(),
+        other => panic!("no target {other}"),
+    };
+    assert!(seeds.len() > 5, "{target}");
+    seeds
+}
+
+/// Every message of the corpus, and the blobs in them.
+fn messages() -> Vec<Vec<u8>> {
+    let mut all = BTreeSet::new();
+    for (file, list) in [("ntlm_cases.json", "cases"), ("captured.json", "tokens")] {
+        for case in corpus(file)[list].as_array().expect("a list") {
+            let parts = [
+                &case["input"],
+                &case["expect"]["challenge"],
+                &case["state"]["negotiate"],
+                &case["state"]["challenge"],
+            ];
+            all.extend(parts.into_iter().filter(|part| part.is_string()).map(hex_of));
+            let blob = case["decode"]["nt"].as_str().and_then(|nt| nt.get(32..));
+            all.extend(blob.map(|blob| hex_of(&Value::from(blob))));
+        }
+    }
+    all.into_iter().collect()
+}
+
+/// Connections: what they are like, then NEGOTIATE and AUTHENTICATE.
+fn exchanges() -> Vec<Vec<u8>> {
+    let negotiate = alice().negotiate();
+    let kinds = (0..=u8::MAX).filter(|kind| kind & 2 != 0).cycle();
+    let exchange =
+        |(kind, message): (u8, Vec<u8>)| [&[kind][..], &negotiate, &message, &negotiate].concat();
+    kinds.zip(messages()).map(exchange).collect()
+}
+
+/// Connections and Authorization values, one to a line.
+fn headers() -> Vec<Vec<u8>> {
+    let file = corpus("http_cases.json");
+    let values = |case: &Value| {
+        let headers = case["headers"].as_array().expect("headers").clone();
+        let values = headers.into_iter().map(|header| header[1].as_str().unwrap_or("").to_owned());
+        values.collect::<Vec<_>>().join("\n").into_bytes()
+    };
+    let kinds = (0..=u8::MAX).filter(|kind| kind & 2 == 0).cycle();
+    let cases = file["cases"].as_array().expect("cases");
+    kinds.zip(cases).map(|(kind, case)| [&[kind][..], &values(case)].concat()).collect()
+}
+
+fn lines() -> Vec<Vec<u8>> {
+    [
+        "DEMO\\alice:fc525c9683e8fe067095ba2ddc971889:staff,web admins",
+        "DEMO\\bob:!",
+        "DEMO\\o'brien, pat:231a470d21b22a4b2bf58a140e92d90a:a%2cb,%3A,100%25:",
+        "%23x\\%20user%20:!:%20",
+        "# note\r\n\r\n \t\nDEMO\\a:!\r\nDEMO\\b:!",
+        "\u{feff}DEMO\\a:!",
+        "D\u{f6}\\\u{10428}\u{131}:00000000000000000000000000000000::",
+    ]
+    .map(|line| line.as_bytes().to_vec())
+    .to_vec()
+}
+
+fn certificates() -> Vec<Vec<u8>> {
+    let file = corpus("vectors/channel-bindings.json");
+    let vectors = file["certs"].as_array().expect("certs");
+    vectors.iter().map(|vector| hex_of(&vector["cert_der"])).collect()
+}
+
+/// For fuzz/run: the seeds as files, in a folder for each target.
+#[test]
+fn seeds_are_there_for_every_target() {
+    for target in TARGETS {
+        let seeds = seeds(target);
+        let Some(folder) = std::env::var_os("NEGOTIATE_AUTH_WRITE_SEEDS") else { continue };
+        let folder = PathBuf::from(folder).join(target);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        for (index, seed) in seeds.iter().enumerate() {
+            std::fs::write(folder.join(format!("seed-{index:04}")), seed).expect("a file");
+        }
+    }
+}
+
+// ---- Any bytes --------------------------------------------------------------------------------
+
+#[test]
+fn sessions_survive_anything() {
+    run("step", entries::step, 8_000);
+}
+
+#[test]
+fn messages_may_be_anything() {
+    run("message", entries::message, 4_000);
+}
+
+#[test]
+fn lines_of_accounts_may_be_anything() {
+    run("accounts", entries::accounts, 40_000);
+}
+
+#[test]
+fn certificates_may_be_anything() {
+    run("channel_binding", entries::channel_binding, 8_000);
+}
+
+/// Handshakes that would succeed, damaged on their way.
+#[test]
+fn a_damaged_handshake_signs_in_nobody_else() {
+    let site = Site::new();
+    let config = site.config("");
+    let protected = alice();
+    let plain = Client { mic: Mic::None, ..alice() };
+    let mut chance = Chance(0x0123_4567_89ab_cdef);
+    let mut accepted = 0;
+    for round in 0..1_000 {
+        let client = if round % 2 == 0 { &protected } else { &plain };
+        let mut visitor = Visitor::new();
+        let right = visitor.begin(&config, client);
+        let mut damaged = right.clone();
+        chance.damage(&mut damaged, &right);
+        let answer = visitor.token(&config, &damaged);
+        let harmless = damaged == right || client.mic == Mic::None;
+        match answer.verdict {
+            Verdict::Accepted if harmless => {
+                assert_eq!(answer.name.as_deref(), Some("DEMO\\alice"));
+                accepted += 1;
+            }
+            // A NEGOTIATE can come of it.
+            Verdict::Challenge => assert_eq!(answer.reason, Reason::InProgress),
+            Verdict::Rejected => visitor.get(&config).asks(&["NTLM"]),
+            verdict => panic!("{verdict:?} in round {round}"),
+        }
+        assert_eq!(answer.verdict == Verdict::Accepted, answer.name.is_some());
+    }
+    assert!((1..500).contains(&accepted), "{accepted}");
+}
+
+// ---- Memory -----------------------------------------------------------------------------------
+
+/// Counts what this thread asks for.
+struct Counting;
+
+thread_local! {
+    static HELD: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(difference: isize) {
+    // A thread that ends has nothing left to count with.
+    let _ = HELD.try_with(|held| {
+        held.set(held.get() + difference);
+        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
+    });
+}
+
+// SAFETY: every call is the system allocator's own.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        count(-(layout.size() as isize));
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// The most that `f` has beyond what was there, and its result.
+fn peak<T>(f: impl FnOnce() -> T) -> (isize, T) {
+    let before = HELD.get();
+    PEAK.set(before);
+    let result = f();
+    (PEAK.get() - before, result)
+}
+
+#[test]
+fn the_size_of_a_token_is_looked_at_before_there_is_room_for_it() {
+    let site = Site::new();
+    let config = site.config("schemes negotiate ntlm");
+    for (scheme, first, len, most) in [
+        ("NTLM", &b"NTLMSSP\0"[..], 4 << 20, 4 << 10),
+        ("NTLM", b"NTLMSSP\0", 3000, 4 << 10),
+        ("Negotiate", b"NTLMSSP\0", 4 << 20, 4 << 10),
+        ("Negotiate", b"\x60\x82", 4 << 20, 4 << 10),
+        ("Negotiate", b"\x60\x82", MAX_TOKEN + 3, 4 << 10),
+        ("Negotiate", b"\x60\x82", MAX_TOKEN - 3, MAX_TOKEN + (4 << 10)),
+    ] {
+        let mut token = first.to_vec();
+        token.resize(len, 0);
+        let value = format!("{scheme} {}", STANDARD.encode(&token));
+        let mut visitor = Visitor::new();
+        let (bytes, answer) = peak(|| visitor.send(&config, &value));
+        let reason = match len < MAX_TOKEN && first[0] == 0x60 {
+            true => Reason::MechanismNotOffered,
+            false => Reason::TooLarge,
+        };
+        answer.refused(401, reason);
+        assert!(bytes < most as isize, "{bytes} bytes for {len} under {scheme}");
+    }
+}
+
+#[test]
+fn refusals_leave_nothing_behind() {
+    let site = Site::new();
+    let config = site.config("");
+    let mut visitor = Visitor::new();
+    let mut round = |client: &Client| {
+        let answer = visitor.sign_in(&config, client);
+        assert_eq!(answer.verdict, Verdict::Rejected);
+    };
+    let client = Client { user: "nobody".into(), ..alice() };
+    round(&client);
+    let before = HELD.get();
+    (0..1_000).for_each(|_| round(&client));
+    assert_eq!(HELD.get(), before);
+}
