@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::accounts::Account;
+use crate::accounts::{Account, AccountsFile};
 use crate::http::Scheme;
 use crate::ntlm;
 use crate::text;
@@ -21,9 +21,11 @@ impl Identity {
         Self { account: proof.account().clone(), scheme, channel_bound: proof.channel_bound() }
     }
 
-    /// The account, as its database had it at sign-in.
-    pub(crate) fn account(&self) -> &Account {
-        &self.account
+    /// Takes over what `accounts` say of the account now; `false` if the proof is not good for it
+    /// any more.
+    pub(crate) fn renew(&mut self, accounts: &AccountsFile) -> bool {
+        let renewed = accounts.renewed(&self.account);
+        renewed.map(|account| self.account = account).is_some()
     }
 
     /// The name for the application: `DOMAIN\user` in the account's own spelling.

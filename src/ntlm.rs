@@ -40,8 +40,8 @@ pub fn message_type(token: &[u8]) -> Result<MessageType, Reason> {
 }
 
 /// A handshake between CHALLENGE and AUTHENTICATE: the bytes of both messages, which the MIC
-/// covers, and when the CHALLENGE was made. A challenge is answered once: [`Challenged::verify`]
-/// takes it.
+/// covers, and when the CHALLENGE was made. A challenge is answered once: the session lets go of it
+/// with the first answer.
 pub struct Challenged {
     /// NEGOTIATE and CHALLENGE, one after the other.
     messages: Box<[u8]>,

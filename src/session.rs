@@ -4,21 +4,26 @@
 //! Authorization field clears both before it is looked at, so that a failure leaves nobody.
 
 mod answer;
+mod bindings;
+mod hooks;
+mod request;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+
+use answer::Answer;
+use bindings::Bindings;
+pub use hooks::Hooks;
+pub use request::Request;
 
 pub use crate::http::{Field, HeaderKind};
-use answer::Answer;
 
-use crate::accounts::Freshness;
-use crate::channel_binding;
-use crate::config::{ChannelBindingMode, Config, Effective, Network, Rules, Scope, ServiceName};
+use crate::accounts::{Freshness, Reread};
+use crate::config::{ChannelBindingMode, Config, Effective, Rules, Scope, ServiceName};
 use crate::http::{Authorization, Credentials, MAX_TOKEN, Scheme};
 use crate::identity::Identity;
 use crate::job::Job;
 use crate::ntlm::message::MessageType;
-use crate::ntlm::{self, Challenged, ChannelBindings, Context, FileTime, Policy, ServiceNames};
+use crate::ntlm::{self, Challenged, Context, Policy, ServiceNames};
 use crate::reason::Reason;
 use crate::text::Text;
 
@@ -46,61 +51,6 @@ pub enum Connection {
     Multiplexed,
 }
 
-/// A request, as the server describes it.
-pub struct Request<'a> {
-    /// The Authorization fields.
-    pub authorization: Authorization<'a>,
-    /// The host that the client asked for.
-    pub host: &'a [u8],
-    /// 1000 * major + minor.
-    pub http_version: u32,
-    /// Whether client and settings allow another request on the connection.
-    pub persistent: bool,
-    /// Whether the connection uses TLS.
-    pub tls: bool,
-    /// Whether a Via, Forwarded or X-Forwarded-For field is there.
-    pub forwarded: bool,
-    /// Whether the server is a proxy here.
-    pub proxy: bool,
-    /// Whether this client request was stepped before.
-    pub again: bool,
-    /// The TCP peer.
-    pub peer: &'a [u8],
-    /// The server certificates that the client may have been shown, in DER.
-    pub certificates: &'a [&'a [u8]],
-}
-
-impl Request<'_> {
-    /// Whether a proxy may be sending requests of several clients on this connection.
-    fn is_shared(&self, proxies: &[Network]) -> bool {
-        self.forwarded && {
-            let peer = std::str::from_utf8(self.peer).unwrap_or_default();
-            !proxies.iter().any(|proxy| proxy.contains(peer))
-        }
-    }
-}
-
-/// What a test replaces.
-pub struct Hooks {
-    /// The clock.
-    pub now: fn() -> FileTime,
-    /// The maker of ServerChallenge.
-    pub server_challenge: fn() -> Option<[u8; 8]>,
-}
-
-static SYSTEM: Hooks = Hooks {
-    now: || {
-        /// From 1601 to 1970, in units of 100 ns.
-        const UNIX: u64 = 116_444_736_000_000_000;
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        FileTime(UNIX + u64::try_from(since.as_nanos() / 100).unwrap_or(u64::MAX / 2))
-    },
-    server_challenge: || {
-        let mut challenge = [0; 8];
-        getrandom::fill(&mut challenge).ok().map(|()| challenge)
-    },
-};
-
 /// A half-done handshake.
 struct Handshake {
     challenged: Challenged,
@@ -118,16 +68,23 @@ struct SignedIn {
     persistent: bool,
 }
 
-/// A step that waits for its job.
+/// A step that waits for the accounts to be read again.
 struct Suspended {
     job: Arc<Job>,
-    handshake: Handshake,
-    token: Box<[u8]>,
-    rules: Rules,
+    scope: Arc<Scope>,
     facts: Facts<Box<[u8]>>,
+    work: Work,
 }
 
-/// What judging a token takes of its request.
+/// What the step goes on with.
+enum Work {
+    /// Judging an AUTHENTICATE.
+    Judge { handshake: Handshake, token: Box<[u8]>, rules: Rules },
+    /// Serving who has signed in before.
+    Serve,
+}
+
+/// What going on takes of the request.
 struct Facts<H> {
     host: H,
     /// Whether the client can go on after a challenge.
@@ -136,38 +93,9 @@ struct Facts<H> {
     persistent: bool,
 }
 
-/// What is known of the connection's channel bindings.
-enum Bindings {
-    /// There are none: no TLS, or certificates for which none are defined.
-    None,
-    /// The client's has to be one of these. They are none over TLS with a certificate that the
-    /// server could not tell: what cannot be compared is not right.
-    OneOf(Box<[[u8; 16]]>),
-}
-
-impl Bindings {
-    fn of(request: &Request<'_>) -> Self {
-        let certificates = request.certificates.iter();
-        let bindings: Box<_> =
-            certificates.filter_map(|der| channel_binding::ntlm_binding(der)).collect();
-        match request.tls && (request.certificates.is_empty() || !bindings.is_empty()) {
-            true => Self::OneOf(bindings),
-            false => Self::None,
-        }
-    }
-
-    /// What a response is compared with.
-    fn expect(&self, mode: ChannelBindingMode) -> ChannelBindings<'_> {
-        match (mode, self) {
-            (ChannelBindingMode::Off, _) | (ChannelBindingMode::Allow, Self::None) => {
-                ChannelBindings::Off
-            }
-            (ChannelBindingMode::Allow, Self::OneOf(bindings)) => ChannelBindings::Allow(bindings),
-            (ChannelBindingMode::Require, Self::None) => ChannelBindings::Require(&[]),
-            (ChannelBindingMode::Require, Self::OneOf(bindings)) => {
-                ChannelBindings::Require(bindings)
-            }
-        }
+impl Facts<&[u8]> {
+    fn to_owned(&self) -> Facts<Box<[u8]>> {
+        Facts { host: self.host.into(), continuable: self.continuable, persistent: self.persistent }
     }
 }
 
@@ -186,7 +114,7 @@ pub struct Session {
 impl Session {
     /// A session without a past.
     pub fn new(connection: Connection) -> Self {
-        Self::with_hooks(connection, &SYSTEM)
+        Self::with_hooks(connection, &hooks::SYSTEM)
     }
 
     /// The same with a test's clock and challenges.
@@ -218,7 +146,7 @@ impl Session {
         self.suspended = None;
         self.answer.begin(request.proxy, &effective.scope);
         match request.authorization {
-            Authorization::None => self.step_without_credentials(&effective.scope, request),
+            Authorization::None => self.step_without_credentials(effective, request),
             Authorization::One(value) => match self.step_credentials(effective, request, value) {
                 Ok(verdict) => verdict,
                 Err(Reason::DuplicateHeader) => self.refuse_several(),
@@ -239,35 +167,51 @@ impl Session {
 
     /// A request without credentials: who signed in on the connection before, or a challenge. It
     /// ends a half-done handshake, whose next message it is not.
-    fn step_without_credentials(&mut self, scope: &Arc<Scope>, request: &Request<'_>) -> Verdict {
+    fn step_without_credentials(
+        &mut self,
+        effective: &Effective,
+        request: &Request<'_>,
+    ) -> Verdict {
+        let scope = &effective.scope;
         self.handshake = None;
-        if self.is_multiplexed(request) {
+        let lasts = self.signed_in.as_ref().is_some_and(|signed_in| signed_in.persistent);
+        if !lasts || self.is_multiplexed(request) || request.is_shared(&scope.proxies) {
             self.signed_in = None;
         }
-        if request.is_shared(&scope.proxies) {
-            self.signed_in = None;
-            return self.refuse(scope, Reason::Forwarded, false, None);
+        let ours = self.signed_in.as_ref().is_some_and(|signed_in| signed_in.scope == *scope);
+        if ours && effective.rules.persist {
+            let facts = self.facts(request);
+            return match scope.accounts.freshness() {
+                Freshness::Current => self.serve(scope, facts.continuable),
+                Freshness::Changed(reread) => self.suspend(reread, scope, &facts, Work::Serve),
+            };
         }
-        match &mut self.signed_in {
-            Some(signed_in) if !signed_in.persistent => self.signed_in = None,
-            Some(signed_in) if signed_in.scope == *scope => {
-                let generation = scope.accounts.generation();
-                if signed_in.generation == generation
-                    || scope.accounts.still_has(signed_in.identity.account())
-                {
-                    signed_in.generation = generation;
-                    return self.answer.finish(Verdict::Accepted, 0, Reason::SignedIn);
-                }
-                self.signed_in = None;
-                let continuable = self.is_continuable(request);
-                return self.refuse(scope, Reason::AccountChanged, continuable, None);
+        self.challenge(scope, request)
+    }
+
+    /// Who has signed in on this connection, as the accounts have it now.
+    fn serve(&mut self, scope: &Arc<Scope>, continuable: bool) -> Verdict {
+        let generation = scope.accounts.generation();
+        let known = self.signed_in.as_mut().is_some_and(|signed_in| {
+            signed_in.generation == generation || {
+                signed_in.generation = generation;
+                signed_in.identity.renew(&scope.accounts)
             }
-            _ => {}
+        });
+        if known {
+            return self.answer.finish(Verdict::Accepted, 0, Reason::SignedIn);
         }
-        if !self.is_continuable(request) {
-            return self.refuse(scope, Reason::NotPersistent, false, None);
+        self.signed_in = None;
+        self.refuse(scope, Reason::AccountChanged, continuable, None)
+    }
+
+    /// Nobody is known: a bare challenge, if one can work.
+    fn challenge(&mut self, scope: &Arc<Scope>, request: &Request<'_>) -> Verdict {
+        match (request.is_shared(&scope.proxies), self.is_continuable(request)) {
+            (true, _) => self.refuse(scope, Reason::Forwarded, false, None),
+            (false, false) => self.refuse(scope, Reason::NotPersistent, false, None),
+            (false, true) => self.answer.challenge(scope, Reason::NoCredentials),
         }
-        self.answer.challenge(scope, Reason::NoCredentials)
     }
 
     /// A request with credentials: a handshake's first message or its second.
@@ -342,23 +286,39 @@ impl Session {
         rules: Rules,
         request: &Request<'_>,
     ) -> Verdict {
-        let continuable = self.is_continuable(request);
-        let persistent = request.persistent;
+        let facts = self.facts(request);
         match handshake.scope.accounts.freshness() {
-            Freshness::Current => {
-                let facts = Facts { host: request.host, continuable, persistent };
-                self.judge(&handshake, token, rules, &facts)
-            }
+            Freshness::Current => self.judge(&handshake, token, rules, &facts),
             Freshness::Changed(reread) => {
-                self.suspended = Some(Box::new(Suspended {
-                    job: Arc::new(Job::new(reread)),
-                    handshake,
-                    token: token.into(),
-                    rules,
-                    facts: Facts { host: request.host.into(), continuable, persistent },
-                }));
-                self.answer.wait()
+                let scope = handshake.scope.clone();
+                let work = Work::Judge { handshake, token: token.into(), rules };
+                self.suspend(reread, &scope, &facts, work)
             }
+        }
+    }
+
+    /// Puts the step off until `reread` has run.
+    fn suspend(
+        &mut self,
+        reread: Reread,
+        scope: &Arc<Scope>,
+        facts: &Facts<&[u8]>,
+        work: Work,
+    ) -> Verdict {
+        self.suspended = Some(Box::new(Suspended {
+            job: Arc::new(Job::new(reread)),
+            scope: scope.clone(),
+            facts: facts.to_owned(),
+            work,
+        }));
+        self.answer.wait()
+    }
+
+    fn facts<'a>(&self, request: &Request<'a>) -> Facts<&'a [u8]> {
+        Facts {
+            host: request.host,
+            continuable: self.is_continuable(request),
+            persistent: request.persistent,
         }
     }
 
@@ -419,17 +379,13 @@ impl Session {
             }
             return self.answer.finish(Verdict::Accepted, 0, Reason::SignedIn);
         }
-        if self.answer.is_for(scope) {
+        if self.answer.is_for(scope) && self.answer.verdict() != Verdict::Accepted {
             return self.answer.verdict();
         }
         self.suspended = None;
         self.handshake = None;
         self.answer.begin(request.proxy, scope);
-        match (shared, self.is_continuable(request)) {
-            (true, _) => self.refuse(scope, Reason::Forwarded, false, None),
-            (false, false) => self.refuse(scope, Reason::NotPersistent, false, None),
-            (false, true) => self.answer.challenge(scope, Reason::NoCredentials),
-        }
+        self.challenge(scope, request)
     }
 
     /// Hands out the job of a step that waits.
@@ -444,8 +400,15 @@ impl Session {
         };
         match job {
             Some(job) if Arc::ptr_eq(&job, &suspended.job) && job.is_finished() => {
-                let Suspended { handshake, token, rules, facts, .. } = *suspended;
-                self.judge(&handshake, &token, rules, &facts)
+                let Suspended { scope, facts, work, .. } = *suspended;
+                let verdict = match work {
+                    Work::Judge { handshake, token, rules } => {
+                        self.judge(&handshake, &token, rules, &facts)
+                    }
+                    Work::Serve => self.serve(&scope, facts.continuable),
+                };
+                self.answer.notice(scope.accounts.take_notice());
+                verdict
             }
             _ => self.answer.give_up(),
         }

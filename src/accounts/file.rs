@@ -98,18 +98,14 @@ impl From<&fs::Metadata> for Stamp {
 /// changed since it was read is read again here and now; the error says what is wrong, with the
 /// file's name and, where one is to blame, its line.
 pub fn open(path: &Path) -> Result<Arc<AccountsFile>, String> {
-    let known = {
-        let mut files = FILES.lock();
-        files.retain(|file| file.strong_count() > 0);
-        files.iter().filter_map(Weak::upgrade).find(|file| file.path == path)
-    };
+    let mut files = FILES.lock();
+    files.retain(|file| file.strong_count() > 0);
+    let known = files.iter().filter_map(Weak::upgrade).find(|file| file.path == path);
     if let Some(file) = known {
-        let stamp = fs::metadata(path).map(|meta| Stamp::from(&meta));
-        if stamp.is_ok_and(|stamp| stamp == *file.read.lock()) {
-            return Ok(file);
+        if Stamp::of(path) != *file.read.lock() {
+            let (table, stamp) = Table::read(path)?;
+            file.replace(table, stamp);
         }
-        let (table, stamp) = Table::read(path)?;
-        file.replace(table, stamp);
         return Ok(file);
     }
     let (table, stamp) = Table::read(path)?;
@@ -124,7 +120,7 @@ pub fn open(path: &Path) -> Result<Arc<AccountsFile>, String> {
         reading: AtomicBool::new(false),
         notice: Mutex::new(None),
     });
-    FILES.lock().push(Arc::downgrade(&file));
+    files.push(Arc::downgrade(&file));
     Ok(file)
 }
 
@@ -139,12 +135,12 @@ impl AccountsFile {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Whether a session's account is still what it was when it signed in.
-    pub fn still_has(&self, account: &Account) -> bool {
+    /// The account of a session as it is now, if who proved to be `account` still has proved that.
+    pub(crate) fn renewed(&self, account: &Account) -> Option<Arc<Account>> {
         let table = self.table.load();
         let found = table
             .find(account.domain().as_str().encode_utf16(), account.user().as_str().encode_utf16());
-        found.is_some_and(|found| account.still_is(found))
+        found.filter(|found| account.still_is(found)).cloned()
     }
 
     /// Looks, at most once a second, whether the file has changed. One caller gets the work, the

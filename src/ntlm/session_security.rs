@@ -37,8 +37,12 @@ impl SessionSecurity {
         }
     }
 
-    /// GSS_GetMIC (3.4.8): the signature of the next message.
+    /// GSS_GetMIC (3.4.8): the signature of the next message. Without SIGN it is a dummy (3.4.4),
+    /// which is evidence of nothing.
     pub fn sign(&mut self, message: &[u8]) -> [u8; 16] {
+        if !self.flags.any(Flags::SIGN) {
+            return signature(&[0; 12]);
+        }
         let sequence = self.sequence.to_le_bytes();
         self.sequence = self.sequence.wrapping_add(1);
         let body = if self.flags.any(Flags::EXTENDED_SESSIONSECURITY) {
@@ -131,4 +135,20 @@ pub fn seal_key(flags: Flags, exported_session_key: &Secret<16>, sender: Sender)
 
 fn derive(key: &[u8], magic: &[u8]) -> Secret<16> {
     Secret::new(Md5::new().chain_update(key).chain_update(magic).finalize().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_sign_the_signature_is_a_dummy() {
+        let key = Secret::new([0x55; 16]);
+        let flags = Flags::ALWAYS_SIGN | Flags::EXTENDED_SESSIONSECURITY | Flags::KEY_128;
+        let mut unsigned = SessionSecurity::new(flags, &key, Sender::Client);
+        let dummy = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(unsigned.sign(b"mechanisms"), dummy);
+        let mut signed = SessionSecurity::new(flags | Flags::SIGN, &key, Sender::Client);
+        assert_ne!(signed.sign(b"mechanisms"), dummy);
+    }
 }

@@ -82,14 +82,12 @@ impl Answer {
             let _ = write!(detail, "user {claim}: {sentence}");
             detail.into()
         });
-        let status = if continuable {
-            self.fields.challenges(self.proxy, &scope.schemes);
-            self.challenge_status()
-        } else {
-            403
-        };
+        if !continuable {
+            return self.finish(Verdict::Rejected, 403, reason);
+        }
+        self.fields.challenges(self.proxy, &scope.schemes);
         self.fields.no_store();
-        self.finish(Verdict::Rejected, status, reason)
+        self.finish(Verdict::Rejected, self.challenge_status(), reason)
     }
 
     /// The client has proved who it is.
@@ -124,7 +122,9 @@ impl Answer {
 
     /// Adds what an administrator has to be told.
     pub(super) fn notice(&mut self, notice: Option<Text>) {
-        self.notice = notice.unwrap_or_default();
+        if let Some(notice) = notice {
+            self.notice = notice;
+        }
     }
 
     /// Whether the request asked for that scope.

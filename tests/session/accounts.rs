@@ -256,3 +256,48 @@ fn a_job_that_reads_the_file_signs_out_who_used_a_removed_account() {
     visitor.get(&config).refused(401, Reason::AccountChanged);
     other.resume(Some(job)).is("DEMO\\alice");
 }
+
+/// The answer to a visitor who has signed in and was the one to find the file changed.
+fn noticing(visitor: &mut Visitor, config: &Config) -> Arc<Job> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let answer = visitor.get(config);
+        if answer.verdict == Verdict::Wait {
+            assert_eq!((answer.status, answer.name), (503, None));
+            return visitor.session.detach().expect("a job");
+        }
+        assert!(Instant::now() < deadline, "the change is not noticed");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn who_has_signed_in_is_signed_out_though_nobody_else_signs_in() {
+    let site = Site::new();
+    let config = site.config("");
+    let mut visitor = Visitor::new();
+    visitor.sign_in(&config, &bob()).is("DEMO\\Bob");
+    site.rewrite(CHANGED);
+    let job = noticing(&mut visitor, &config);
+    job.run();
+    let answer = visitor.resume(Some(job));
+    answer.refused(401, Reason::AccountChanged);
+    assert!(answer.notice.ends_with("/accounts: read again, 1 accounts"), "{}", answer.notice);
+    visitor.get(&config).asks(&["NTLM"]);
+}
+
+#[test]
+fn who_has_signed_in_stays_with_the_groups_of_now() {
+    let site = Site::new();
+    let config = site.config("");
+    let mut visitor = Visitor::new();
+    visitor.sign_in(&config, &alice()).is("DEMO\\alice");
+    site.rewrite("DEMO\\alice:fc525c9683e8fe067095ba2ddc971889:night%2cshift\n");
+    let job = noticing(&mut visitor, &config);
+    // The one that waits can be given up, and the sign-in still stands.
+    assert_eq!(visitor.resume(None).status, 503);
+    job.run();
+    visitor.get(&config).is("DEMO\\alice");
+    let identity = visitor.session.identity().expect("alice");
+    assert_eq!([0, 1].map(|index| identity.group(index).as_str()), ["night,shift", ""]);
+}

@@ -539,3 +539,13 @@ fn a_token_of_another_mechanism_is_refused() {
     visitor.scheme = "NTLM";
     visitor.token(&config, kerberos).refused(401, Reason::MalformedToken);
 }
+
+#[test]
+fn a_sign_in_that_lasts_elsewhere_does_not_last_where_persist_is_off() {
+    let site = Site::new();
+    let (lasting, fleeting) = (site.config(""), site.config("persist off"));
+    let mut visitor = Visitor::new();
+    visitor.sign_in(&lasting, &alice()).is("DEMO\\alice");
+    visitor.get(&fleeting).asks(&["NTLM"]);
+    visitor.get(&lasting).is("DEMO\\alice");
+}
