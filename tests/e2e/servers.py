@@ -211,6 +211,13 @@ class Httpd(Server):
     name, binary = "httpd", "/usr/sbin/apache2"
     reload_signal, reload_message = signal.SIGUSR1, "resuming normal operations"
 
+    def start(self, wrapper=()):
+        """Listening comes before handling signals: one in between would end it."""
+        log = Log(self.error_log)
+        super().start(wrapper)
+        log.wait(self.reload_message)
+        return self
+
     def command(self, configuration):
         return [self.binary, "-d", str(self.directory), "-DFOREGROUND", "-f", str(configuration)]
 

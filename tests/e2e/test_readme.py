@@ -1,0 +1,48 @@
+"""The examples of README are configurations that the servers take."""
+
+import re
+
+import pytest
+
+from servers import HERE
+
+README = (HERE.parent.parent / "README.md").read_text()
+
+
+def example(language):
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 1, f"one example for {language}"
+    return blocks[0].replace("/etc/negotiate-auth/accounts", "@DIR@/accounts")
+
+
+def replaced(text, old, new):
+    assert text.count(old) == 1, f"{old} in the example"
+    return text.replace(old, new)
+
+
+def nginx_example():
+    text = replaced(example("nginx"), "modules/", "@BUILD@/")
+    text = replaced(text, "listen 80;", "listen 127.0.0.1:@HTTP@;")
+    return replaced(text, "http {", """@USER@ pid @DIR@/tested.pid; error_log @DIR@/tested.log;
+http { access_log off; client_body_temp_path @DIR@/body; proxy_temp_path @DIR@/proxy;
+fastcgi_temp_path @DIR@/fastcgi; uwsgi_temp_path @DIR@/uwsgi; scgi_temp_path @DIR@/scgi;
+""")
+
+
+def httpd_example():
+    modules = ["mpm_event", "authn_core", "authz_core", "authz_user"]
+    return "\n".join([
+        "ServerName localhost\nServerRoot @DIR@\nErrorLog @DIR@/tested.log\nListen 127.0.0.1:@HTTP@",
+        *(f"LoadModule {name}_module @MODULES@/mod_{name}.so" for name in modules),
+        replaced(example("apache"), "modules/", "@BUILD@/"),
+    ])
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["as it is", "with a typing error"])
+def test_the_example_is_a_configuration(server, broken):
+    text = {"nginx": nginx_example, "httpd": httpd_example}[server.name]()
+    if broken:
+        text = replaced(text, "file:@DIR@", "fiel:@DIR@")
+    status, said = server.test(server.fill_in(text))
+    assert (status != 0) == broken, said
+    assert ("is not file:PATH" in said) == broken, said
