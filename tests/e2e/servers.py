@@ -67,6 +67,8 @@ class Log:
         self.start = os.path.getsize(path) if os.path.exists(path) else 0
 
     def lines(self, pattern=""):
+        if not os.path.exists(self.path):
+            return []
         with open(self.path, errors="replace") as file:
             file.seek(self.start)
             return [line.rstrip("\n") for line in file if re.search(pattern, line)]
