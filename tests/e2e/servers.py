@@ -212,12 +212,14 @@ class Nginx(Server):
 class Httpd(Server):
     name, binary = "httpd", "/usr/sbin/apache2"
     reload_signal, reload_message = signal.SIGUSR1, "resuming normal operations"
+    says_when_ready = True
 
     def start(self, wrapper=()):
         """Listening comes before handling signals: one in between would end it."""
         log = Log(self.error_log)
         super().start(wrapper)
-        log.wait(self.reload_message)
+        if self.says_when_ready:
+            log.wait(self.reload_message)
         return self
 
     def command(self, configuration):

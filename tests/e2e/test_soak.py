@@ -94,6 +94,8 @@ class SingleNginx(Nginx):
 
 
 class SingleHttpd(Httpd):
+    says_when_ready = False
+
     def command(self, configuration):
         return [self.binary, "-d", str(self.directory), "-X", "-f", str(configuration)]
 
