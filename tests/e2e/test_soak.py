@@ -1,6 +1,7 @@
 """Many clients, many reloads, memory errors. NEGOTIATE_SOAK=1 runs the long forms."""
 
 import os
+import pathlib
 import signal
 import subprocess
 import threading
@@ -117,9 +118,24 @@ def test_valgrind_finds_no_error_and_no_leak(kind, tmp_path_factory, certificate
                 if site.tls:
                     with Http2(site) as connection:
                         assert connection.request("/missing/file", authorization(negotiate()))["status"] == 401
+        until(lambda: is_idle(server.process), f"{server.name} to have done with its connections")
         until(lambda: has_ended(server.process), f"{server.name} to end by itself")
     report = (directory / "valgrind").read_text()
     assert report == "", report
+
+
+def is_idle(process, moment=0.5):
+    """Whether it uses no time: a single httpd ends without waiting for its own threads."""
+    def used():
+        fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        return fields[11:13]
+
+    before = used()
+    try:
+        process.wait(moment)
+    except subprocess.TimeoutExpired:
+        return used() == before
+    return True
 
 
 def has_ended(process):
