@@ -57,7 +57,7 @@ bench: ## instruction counts and times
 	@$(MAKE) --no-print-directory build
 	@exec tests/bench
 
-header: ## write the header and README's table of options anew from the source
+header: ## write the header and the tables of the documents anew from the source
 	NEGOTIATE_AUTH_WRITE_HEADER=1 $(CARGO) test --quiet --test header --test readme
 
 clean: ## remove build/ and target/

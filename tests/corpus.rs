@@ -6,8 +6,9 @@
 //! (NTLMv1, LM, anonymous, no strict echo of the challenge) have to be refused. What is not run is
 //! counted and said.
 
+mod common;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,24 +24,7 @@ use negotiate_auth::reason::Reason;
 use negotiate_auth::secret::Secret;
 use serde_json::Value;
 
-fn load(file: &str) -> Value {
-    let folder = std::env::var_os("NEGOTIATE_CORPUS").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus")),
-        PathBuf::from,
-    );
-    let path = folder.join(file);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-}
-
-fn hex(value: &Value) -> Vec<u8> {
-    let digits = value.as_str().expect("hex text");
-    assert!(digits.len() % 2 == 0, "hex digits come in pairs: {digits}");
-    (0..digits.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("a hex digit"))
-        .collect()
-}
+use common::{corpus as load, hex_of as hex};
 
 fn text(value: &Value) -> &str {
     value.as_str().expect("text")

@@ -1,6 +1,7 @@
-//! README and option table say the same.
+//! The documents say what the code says: README the options, docs/reasons.md the reasons.
 
 use negotiate_auth::config::{OptionKind, option};
+use negotiate_auth::reason::Reason;
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 const START: &str = "<!-- options: compared with the code by a test -->\n";
@@ -36,4 +37,28 @@ fn the_readme_lists_the_options_as_the_code_has_them() {
         return;
     }
     assert!(found == table(), "run `make header`; the table should be:\n{}", table());
+}
+
+const REASONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reasons.md");
+
+fn reasons() -> String {
+    let mut text = String::from(
+        "# Reasons\n\nEvery decision has a number and a name that stay the same from version to version. They stand in \
+         the error log and\nin `$auth_negotiate_reason` and `NEGOTIATE_REASON`. The client never learns them.\n\n\
+         | number | name | meaning |\n|---|---|---|\n",
+    );
+    for reason in Reason::ALL {
+        let (name, sentence) = (reason.name().as_str(), reason.sentence().as_str());
+        text += &format!("| {} | `{name}` | {sentence} |\n", reason.number());
+    }
+    text
+}
+
+#[test]
+fn the_document_of_reasons_lists_them_as_the_code_has_them() {
+    if std::env::var_os("NEGOTIATE_AUTH_WRITE_HEADER").is_some() {
+        std::fs::write(REASONS, reasons()).expect("written");
+    }
+    let found = std::fs::read_to_string(REASONS).expect("docs/reasons.md");
+    assert!(found == reasons(), "run `make header`");
 }
