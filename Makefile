@@ -40,10 +40,11 @@ test: ## every suite, with its time
 	@$(MAKE) --no-print-directory build
 	@exec tests/run
 
-soak: ## the long forms: many rounds, many reloads, valgrind
+soak: ## the long forms: many rounds, many reloads, valgrind, fuzzing
 	@tests/setup test
 	@$(MAKE) --no-print-directory build
 	@NEGOTIATE_SOAK=1 $(BUILD)/venv/bin/python -m pytest tests/e2e
+	@fuzz/run -t 60
 
 check: ## format, lints, drift of the header and of what is exported
 	@tests/setup check
