@@ -68,6 +68,7 @@ typedef struct {
     apr_array_header_t *accepted;       /* fields of that verdict, or NULL */
     apr_array_header_t *refused;        /* of the last refusal, or NULL */
     int status;                         /* of a refusal that stands, or 0 */
+    unsigned int forwarded:1;           /* it came through a proxy */
     unsigned int stepped:1;             /* the client's token was taken */
     unsigned int sent:1;
 } auth_negotiate_request;
@@ -339,6 +340,17 @@ static auth_negotiate_request *get_record(request_rec *first)
     return record;
 }
 
+/* Before mod_remoteip or "RequestHeader unset ... early" remove the fields. */
+static int see_proxies(request_rec *r)
+{
+    if (apr_table_get(r->headers_in, "Via") != NULL
+        || apr_table_get(r->headers_in, "Forwarded") != NULL
+        || apr_table_get(r->headers_in, "X-Forwarded-For") != NULL) {
+        get_record(first_request(r))->forwarded = 1;
+    }
+    return DECLINED;
+}
+
 /* Whether client and server want another request on this connection; see
  * ap_set_keepalive(). MaxKeepAliveRequests is left to keep_for_next_leg().
  */
@@ -355,19 +367,10 @@ static int is_persistent(request_rec *r)
             || ap_find_token(r->pool, connection, "keep-alive"));
 }
 
-/* mod_remoteip removes X-Forwarded-For, but leaves the address it found. */
-static int is_forwarded(request_rec *r)
-{
-    return apr_table_get(r->headers_in, "Via") != NULL
-        || apr_table_get(r->headers_in, "Forwarded") != NULL
-        || apr_table_get(r->headers_in, "X-Forwarded-For") != NULL
-        || strcmp(r->useragent_ip, r->connection->client_ip) != 0;
-}
-
 static apr_uint32_t request_flags(request_rec *r)
 {
     return (is_persistent(r) ? AUTH_REQUEST_PERSISTENT : 0)
-        | (is_forwarded(r) ? AUTH_REQUEST_FORWARDED : 0)
+        | (find_record(r)->forwarded ? AUTH_REQUEST_FORWARDED : 0)
         | (ap_ssl_conn_is_ssl(r->connection) ? AUTH_REQUEST_TLS : 0)
         | (r->proxyreq == PROXYREQ_PROXY ? AUTH_REQUEST_PROXY : 0);
 }
@@ -737,6 +740,7 @@ static void register_hooks(apr_pool_t *p)
 {
     ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_read_request(see_proxies, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_check_authn(authenticate, NULL, NULL, APR_HOOK_MIDDLE,
                         AP_AUTH_INTERNAL_PER_CONF);
     ap_hook_note_auth_failure(note_auth_failure, NULL, NULL, APR_HOOK_MIDDLE);

@@ -32,6 +32,7 @@
 typedef struct {
     /* indexes of variables */
     ngx_int_t                  remote_user;
+    ngx_http_get_variable_pt   get_remote_user; /* nginx's own */
     ngx_int_t                  vars[NGX_HTTP_AUTH_NEGOTIATE_VARS];
 } ngx_http_auth_negotiate_main_conf_t;
 
@@ -67,6 +68,7 @@ typedef struct {
     ngx_array_t               *headers;
                                   /* of ngx_http_auth_negotiate_header_t */
     auth_reason                reason;
+    ngx_uint_t                 refused;         /* the status, or 0 */
     unsigned                   stepped:1;
 } ngx_http_auth_negotiate_ctx_t;
 
@@ -120,6 +122,8 @@ static ngx_int_t ngx_http_auth_negotiate_set_variables(ngx_http_request_t *r,
     ngx_http_auth_negotiate_ctx_t *ctx, auth_verdict verdict);
 static ngx_int_t ngx_http_auth_negotiate_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_auth_negotiate_remote_user(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_auth_negotiate_value(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, auth_str value);
 static auth_str ngx_http_auth_negotiate_reason(const auth_session *session);
@@ -142,6 +146,8 @@ static char *ngx_http_auth_negotiate_merge_loc_conf(ngx_conf_t *cf,
     void *parent, void *child);
 static ngx_int_t ngx_http_auth_negotiate_add_variables(ngx_conf_t *cf);
 static ngx_int_t ngx_http_auth_negotiate_init(ngx_conf_t *cf);
+static void ngx_http_auth_negotiate_init_remote_user(ngx_conf_t *cf,
+    ngx_str_t *name);
 static ngx_int_t ngx_http_auth_negotiate_filter_init(ngx_conf_t *cf);
 
 
@@ -290,6 +296,11 @@ ngx_http_auth_negotiate_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    if (ctx->refused && r->error_page) {
+        /* the error page of a refusal is refused alike, whoever may see it */
+        return ctx->refused;
+    }
+
     ngx_memzero(&request, sizeof(auth_request));
 
     request.size = sizeof(auth_request);
@@ -348,6 +359,7 @@ ngx_http_auth_negotiate_finish(ngx_http_request_t *r,
     }
 
     if (verdict == AUTH_ACCEPTED) {
+        ctx->refused = 0;
         return NGX_OK;
     }
 
@@ -371,8 +383,10 @@ ngx_http_auth_negotiate_finish(ngx_http_request_t *r,
     /* NGX_OK is zero: whatever the library says, this is a refusal */
 
     if (status < NGX_HTTP_BAD_REQUEST) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        status = NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
+
+    ctx->refused = status;
 
     return status;
 }
@@ -657,6 +671,7 @@ ngx_http_auth_negotiate_create_ctx(ngx_http_request_t *r)
     if (ctx->request != r->connection->requests) {
         ctx->request = r->connection->requests;
         ctx->headers = NULL;
+        ctx->refused = 0;
         ctx->stepped = 0;
     }
 
@@ -722,18 +737,16 @@ static void
 ngx_http_auth_negotiate_read_headers(ngx_http_request_t *r,
     auth_request *request, auth_str *authorization)
 {
-    ngx_str_t        *host;
     ngx_uint_t        i;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
 
     static ngx_str_t  name = ngx_string("Authorization");
 
-    host = r->headers_in.host ? &r->headers_in.host->value
-                              : &r->headers_in.server;
+    /* the name that chose the server, which a Host field may not be */
 
-    request->host.data = (char *) host->data;
-    request->host.len = host->len;
+    request->host.data = (char *) r->headers_in.server.data;
+    request->host.len = r->headers_in.server.len;
 
     request->authorization = authorization;
 
@@ -964,11 +977,6 @@ ngx_http_auth_negotiate_set_variables(ngx_http_request_t *r,
         v->not_found = 0;
     }
 
-    /*
-     * $remote_user is the name that was proved, or nothing: nginx itself
-     * would take it from r->headers_in.user, which is what the client claims
-     */
-
     v = &r->variables[anmcf->remote_user];
 
     if (verdict == AUTH_ACCEPTED) {
@@ -1005,6 +1013,35 @@ ngx_http_auth_negotiate_variable(ngx_http_request_t *r,
     v->not_found = 1;
 
     return NGX_OK;
+}
+
+
+/*
+ * Where this module signs in, $remote_user is the name that was proved, or
+ * nothing: also before the access phase, and when "satisfy any" lets pass
+ * without asking us.  nginx would believe what a Basic header claims.
+ */
+
+static ngx_int_t
+ngx_http_auth_negotiate_remote_user(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_http_auth_negotiate_loc_conf_t   *anlcf;
+    ngx_http_auth_negotiate_main_conf_t  *anmcf;
+
+    anlcf = ngx_http_get_module_loc_conf(r, ngx_http_auth_negotiate_module);
+
+    if (anlcf->enable) {
+        return ngx_http_auth_negotiate_variable(r, v, (uintptr_t) auth_name);
+    }
+
+    anmcf = ngx_http_get_module_main_conf(r, ngx_http_auth_negotiate_module);
+
+    /* a redirect may lead to where we sign in */
+
+    v->no_cacheable = 1;
+
+    return anmcf->get_remote_user(r, v, data);
 }
 
 
@@ -1316,6 +1353,8 @@ ngx_http_auth_negotiate_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    ngx_http_auth_negotiate_init_remote_user(cf, &name);
+
     for (i = 0; i < NGX_HTTP_AUTH_NEGOTIATE_VARS; i++) {
         anmcf->vars[i] = ngx_http_get_variable_index(cf,
                                         &ngx_http_auth_negotiate_vars[i].name);
@@ -1334,6 +1373,39 @@ ngx_http_auth_negotiate_init(ngx_conf_t *cf)
     *h = ngx_http_auth_negotiate_handler;
 
     return NGX_OK;
+}
+
+
+static void
+ngx_http_auth_negotiate_init_remote_user(ngx_conf_t *cf, ngx_str_t *name)
+{
+    ngx_uint_t                            i;
+    ngx_hash_key_t                       *key;
+    ngx_http_variable_t                  *var;
+    ngx_http_core_main_conf_t            *cmcf;
+    ngx_http_auth_negotiate_main_conf_t  *anmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    anmcf = ngx_http_conf_get_module_main_conf(cf,
+                                               ngx_http_auth_negotiate_module);
+
+    key = cmcf->variables_keys->keys.elts;
+
+    for (i = 0; i < cmcf->variables_keys->keys.nelts; i++) {
+
+        if (key[i].key.len != name->len
+            || ngx_strncmp(key[i].key.data, name->data, name->len) != 0)
+        {
+            continue;
+        }
+
+        var = key[i].value;
+
+        anmcf->get_remote_user = var->get_handler;
+        var->get_handler = ngx_http_auth_negotiate_remote_user;
+
+        return;
+    }
 }
 
 

@@ -283,6 +283,7 @@ mod tests {
             ("service_name", &["a b"], "site.conf:7: option \"service_name\": "),
             ("service_name", &["cifs/www"], "site.conf:7: option \"service_name\": "),
             ("proxies", &["10.0.0.0/33"], "site.conf:7: option \"proxies\": "),
+            ("proxies", &["::ffff:10.0.0.1"], "site.conf:7: option \"proxies\": "),
             ("proxies", &["proxy.example.com"], "site.conf:7: option \"proxies\": "),
             ("handshake_lifetime", &["0s"], "site.conf:7: option \"handshake_lifetime\": "),
             ("handshake_lifetime", &["2 weeks"], "site.conf:7: option \"handshake_lifetime\": "),

@@ -9,6 +9,7 @@
 #![allow(clippy::missing_safety_doc)]
 
 use std::ffi::{CStr, c_char};
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::Arc;
@@ -358,8 +359,8 @@ pub extern "C" fn auth_status(session: Option<&Session>) -> u32 {
 pub extern "C" fn auth_header(
     session: Option<&Session>,
     index: usize,
-    name: Option<&mut auth_str>,
-    value: Option<&mut auth_str>,
+    name: Option<&mut MaybeUninit<auth_str>>,
+    value: Option<&mut MaybeUninit<auth_str>>,
 ) -> u32 {
     guard(|| {
         let (Some(session), Some(name), Some(value)) = (session, name, value) else {
@@ -368,8 +369,8 @@ pub extern "C" fn auth_header(
         let Some(header) = session.header(index) else {
             return 0;
         };
-        *name = header.name.into();
-        *value = (&header.value).into();
+        name.write(header.name.into());
+        value.write((&header.value).into());
         match header.kind {
             HeaderKind::Challenge => AUTH_HEADER_CHALLENGE,
             HeaderKind::Always => AUTH_HEADER_ALWAYS,

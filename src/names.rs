@@ -105,7 +105,10 @@ impl fmt::Display for Escaped<'_> {
 
 /// Neither a control character nor one that turns the direction of the text around it.
 fn is_plain(letter: char) -> bool {
-    !(letter.is_control() || is_bidi_control(u32::from(letter)) || is_line_break(letter))
+    !(letter.is_control()
+        || is_bidi_control(u32::from(letter))
+        || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{feff}')
+        || is_line_break(letter))
 }
 
 fn is_bidi_control(code: u32) -> bool {

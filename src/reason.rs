@@ -63,6 +63,7 @@ reasons! {
     224 SchemeNotOffered "scheme-not-offered" "the Authorization field uses a scheme that is not offered here"
     225 ClockSkew "clock-skew" "the time in the response is too far from this server's"
     226 AccountChanged "account-changed" "the account was changed, disabled or removed after this connection had signed in"
+    227 UnknownCertificate "unknown-certificate" "the client sent a channel binding, and the server cannot tell which certificate this resumed TLS session was made with: end session tickets and cache, or choose certificates without variables"
     230 Forwarded "forwarded" "NTLM needs a connection of the client's own, and this request came through a proxy (Via, Forwarded or X-Forwarded-For); list it in proxies if it never shares connections"
     231 NotPersistent "not-persistent" "NTLM needs a connection that stays open, and this one closes after the answer"
     232 Multiplexed "multiplexed" "NTLM cannot be used over HTTP/2 or HTTP/3: its token was not looked at"

@@ -66,6 +66,18 @@ struct SignedIn {
     generation: u64,
     /// Whether it outlasts the request.
     persistent: bool,
+    /// Whether it was the request in hand that signed in.
+    fresh: bool,
+    /// The host that the client proved to mean, where it has to be that of every request.
+    host: Option<Box<[u8]>>,
+}
+
+impl SignedIn {
+    /// Whether the identity is good in this scope for a request to this host.
+    fn is_good(&self, scope: &Arc<Scope>, host: &[u8]) -> bool {
+        self.scope == *scope
+            && self.host.as_deref().is_none_or(|proved| proved.eq_ignore_ascii_case(host))
+    }
 }
 
 /// A step that waits for the accounts to be read again.
@@ -141,7 +153,7 @@ impl Session {
             Err(error) => return self.fault(Reason::BadConfig, Some(error)),
         };
         if request.again {
-            return self.step_again(&effective.scope, request);
+            return self.step_again(effective, request);
         }
         self.suspended = None;
         self.answer.begin(request.proxy, &effective.scope);
@@ -151,7 +163,7 @@ impl Session {
                 Ok(verdict) => verdict,
                 Err(Reason::DuplicateHeader) => self.refuse_several(),
                 Err(reason) => {
-                    let continuable = self.is_continuable(request);
+                    let continuable = self.obstacle(&effective.scope, request).is_none();
                     self.refuse(&effective.scope, reason, continuable, None)
                 }
             },
@@ -178,9 +190,12 @@ impl Session {
         if !lasts || self.is_multiplexed(request) || request.is_shared(&scope.proxies) {
             self.signed_in = None;
         }
-        let ours = self.signed_in.as_ref().is_some_and(|signed_in| signed_in.scope == *scope);
-        if ours && effective.rules.persist {
-            let facts = self.facts(request);
+        let good = self.signed_in.as_mut().is_some_and(|signed_in| {
+            signed_in.fresh = false;
+            signed_in.is_good(scope, request.host)
+        });
+        if good && effective.rules.persist {
+            let facts = self.facts(scope, request);
             return match scope.accounts.freshness() {
                 Freshness::Current => self.serve(scope, facts.continuable),
                 Freshness::Changed(reread) => self.suspend(reread, scope, &facts, Work::Serve),
@@ -207,10 +222,10 @@ impl Session {
 
     /// Nobody is known: a bare challenge, if one can work.
     fn challenge(&mut self, scope: &Arc<Scope>, request: &Request<'_>) -> Verdict {
-        match (request.is_shared(&scope.proxies), self.is_continuable(request)) {
-            (true, _) => self.refuse(scope, Reason::Forwarded, false, None),
-            (false, false) => self.refuse(scope, Reason::NotPersistent, false, None),
-            (false, true) => self.answer.challenge(scope, Reason::NoCredentials),
+        let shared = request.is_shared(&scope.proxies).then_some(Reason::Forwarded);
+        match shared.or_else(|| self.obstacle(scope, request)) {
+            Some(reason) => self.refuse(scope, reason, false, None),
+            None => self.answer.challenge(scope, Reason::NoCredentials),
         }
     }
 
@@ -263,8 +278,8 @@ impl Session {
         scheme: Scheme,
         token: &[u8],
     ) -> Result<Verdict, Reason> {
-        if !self.is_continuable(request) {
-            return Err(Reason::NotPersistent);
+        if let Some(reason) = self.obstacle(scope, request) {
+            return Err(reason);
         }
         let challenge = (self.hooks.server_challenge)();
         let Some(server_challenge) = challenge else {
@@ -286,7 +301,7 @@ impl Session {
         rules: Rules,
         request: &Request<'_>,
     ) -> Verdict {
-        let facts = self.facts(request);
+        let facts = self.facts(&handshake.scope, request);
         match handshake.scope.accounts.freshness() {
             Freshness::Current => self.judge(&handshake, token, rules, &facts),
             Freshness::Changed(reread) => {
@@ -314,10 +329,10 @@ impl Session {
         self.answer.wait()
     }
 
-    fn facts<'a>(&self, request: &Request<'a>) -> Facts<&'a [u8]> {
+    fn facts<'a>(&self, scope: &Scope, request: &Request<'a>) -> Facts<&'a [u8]> {
         Facts {
             host: request.host,
-            continuable: self.is_continuable(request),
+            continuable: self.obstacle(scope, request).is_none(),
             persistent: request.persistent,
         }
     }
@@ -355,6 +370,9 @@ impl Session {
                     scope: scope.clone(),
                     generation,
                     persistent: rules.persist && facts.persistent,
+                    fresh: true,
+                    host: matches!(*scope.service_name, ServiceName::Host)
+                        .then(|| facts.host.as_ref().into()),
                 };
                 let verdict = self.answer.sign_in(&signed_in.identity, signed_in.persistent);
                 self.signed_in = Some(signed_in);
@@ -367,17 +385,20 @@ impl Session {
         }
     }
 
-    /// The same request, redirected inside the server: its token is spent. Who signed in, with it
-    /// or before it on this connection, is known in the scope of the sign-in; anywhere else there
-    /// is nobody.
-    fn step_again(&mut self, scope: &Arc<Scope>, request: &Request<'_>) -> Verdict {
+    /// The same request, redirected inside the server: its token is spent. Who signed in with it is
+    /// known in the scope of the sign-in, and who did so before it on this connection where a
+    /// sign-in lasts; anywhere else there is nobody.
+    fn step_again(&mut self, effective: &Effective, request: &Request<'_>) -> Verdict {
+        let scope = &effective.scope;
         let shared = request.is_shared(&scope.proxies);
-        let ours = self.signed_in.as_ref().is_some_and(|signed_in| signed_in.scope == *scope);
-        if ours && !shared {
+        let good = self.signed_in.as_ref().is_some_and(|signed_in| {
+            signed_in.is_good(scope, request.host) && (signed_in.fresh || effective.rules.persist)
+        });
+        if good && !shared {
             if self.answer.verdict() != Verdict::Accepted {
                 self.answer.begin(request.proxy, scope);
             }
-            return self.answer.finish(Verdict::Accepted, 0, Reason::SignedIn);
+            return self.serve(scope, self.obstacle(scope, request).is_none());
         }
         if self.answer.is_for(scope) && self.answer.verdict() != Verdict::Accepted {
             return self.answer.verdict();
@@ -452,10 +473,17 @@ impl Session {
         self.connection == Connection::Multiplexed || request.http_version >= 2000
     }
 
-    /// Whether a bare challenge can lead anywhere: the connection stays open, or is one of a kind
-    /// that clients leave for HTTP/1.1 when they see NTLM.
-    fn is_continuable(&self, request: &Request<'_>) -> bool {
-        request.persistent || self.is_multiplexed(request)
+    /// Why a challenge cannot lead anywhere: bindings are required and there is no TLS, or the
+    /// connection closes. One of those that clients leave for HTTP/1.1 when they see NTLM counts as
+    /// open.
+    fn obstacle(&self, scope: &Scope, request: &Request<'_>) -> Option<Reason> {
+        if scope.channel_binding == ChannelBindingMode::Require && !request.tls {
+            Some(Reason::MissingChannelBinding)
+        } else if !request.persistent && !self.is_multiplexed(request) {
+            Some(Reason::NotPersistent)
+        } else {
+            None
+        }
     }
 
     /// Works out the connection's channel bindings, once.

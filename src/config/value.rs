@@ -213,6 +213,9 @@ impl Network {
             None => (arg, None),
         };
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        if address.to_canonical() != address {
+            return Err(format!("\"{}\": write the IPv4 address itself", Escaped(arg)));
+        }
         let all = if address.is_ipv4() { 32 } else { 128 };
         match bits.unwrap_or(all) {
             bits if bits <= all => Ok(Self::Ip(address, bits)),

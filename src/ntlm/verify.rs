@@ -397,6 +397,7 @@ fn check_channel_bindings(
         _ if required && ours.is_empty() => Err(Reason::MissingChannelBinding),
         None if required => Err(Reason::MissingChannelBinding),
         None => Ok(false),
+        Some(_) if ours.is_empty() => Err(Reason::UnknownCertificate),
         Some(theirs) if ours.iter().any(|ours| ours == theirs) => Ok(true),
         Some(_) => Err(Reason::WrongChannelBinding),
     }

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ntlm_client import ABSENT, WRONG, ZERO, channel_binding
-from raw_http import Connection
+from ntlm_client import ABSENT, WRONG, ZERO, channel_binding, negotiate
+from raw_http import Connection, authorization
 from world import ALICE
 
 REFUSED = {
@@ -56,11 +56,14 @@ def test_over_http_require_refuses(plain_site, bindings, sent):
     path = "/binding/require/"
     with Connection(plain_site) as connection:
         first = connection.request(path)
-        # Without TLS no challenge can work: to say so at once is as good as to refuse Type 3.
-        assert (first.status, first.challenges) in ((403, []), (401, ["NTLM"]))
-        if first.status == 401:
-            assert connection.sign_in(ALICE, path, binding=bindings[sent]).status in (401, 403)
-        assert connection.request(path).status == first.status
+        # Without TLS no challenge can work, and no password's hash need travel to learn that.
+        assert (first.status, first.challenges) == (403, [])
+        leg = connection.request(path, authorization(negotiate()))
+        assert (leg.status, leg.challenges) == (403, [])
+        # A handshake of another scope is no way round.
+        type_3 = ALICE.authenticate(connection.challenge("/"), binding=bindings[sent])
+        assert connection.request(path, authorization(type_3)).status == 403
+        assert connection.request(path).status == 403
 
 
 def test_a_message_integrity_code_is_checked(secure_site, bindings):
@@ -78,3 +81,21 @@ def test_a_service_name_must_be_that_of_the_host(site, spn, status):
         assert connection.sign_in(ALICE, "/service/", spn=wanted).status == status
     with Connection(site) as connection:
         assert connection.sign_in(ALICE, "/", spn=wanted).status == 200
+
+
+def test_a_proved_service_name_is_good_for_its_host_only(site):
+    def to(connection, host, *headers):
+        """Asks for the server by one name in the request line and by another in Host."""
+        return connection.request(f"{site.scheme}://{host}:{site.port}/service/", *headers)
+
+    with Connection(site) as connection:
+        leg = to(connection, "one.test", authorization(negotiate()))
+        type_3 = ALICE.authenticate(leg.token, spn=f"HTTP/{site.host}")
+        assert to(connection, "one.test", authorization(type_3)).status == 401
+    with Connection(site) as connection:
+        leg = to(connection, "one.test", authorization(negotiate()))
+        type_3 = ALICE.authenticate(leg.token, spn="HTTP/one.test")
+        assert to(connection, "one.test", authorization(type_3)).user == ALICE.name
+        assert to(connection, "ONE.test").user == ALICE.name
+        assert to(connection, "two.test").status == 401
+        assert to(connection, "one.test").user == ALICE.name

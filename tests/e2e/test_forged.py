@@ -27,6 +27,22 @@ def test_a_user_read_early_is_replaced_by_who_signs_in(site):
         assert connection.request("/early/").user == ALICE.name
 
 
+def test_basic_credentials_name_nobody_where_satisfy_any_asks_nobody(site):
+    claim = ("Authorization", "Basic " + base64.b64encode(f"{ALICE.name}:x".encode()).decode())
+    access_log = site.access_log()
+    with Connection(site) as connection:
+        answer = connection.request("/satisfy/allow/", claim)
+        assert (answer.status, answer.user) == (200, "")
+        access_log.wait("/satisfy/allow/")
+        assert access_log.lines("alice") == []
+
+
+def test_basic_credentials_get_into_no_map(nginx_site):
+    claim = ("Authorization", "Basic " + base64.b64encode(f"{ALICE.name}:x".encode()).decode())
+    with Connection(nginx_site) as connection:
+        assert connection.request("/satisfy/map/", claim).user == "nobody"
+
+
 @pytest.mark.parametrize("name", ["X-Remote-User", "x-remote-user", "Remote-User", "X-Auth-User"])
 def test_a_header_of_the_client_does_not_name_the_user(site, name):
     with Connection(site) as connection:

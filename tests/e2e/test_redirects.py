@@ -56,6 +56,18 @@ def test_a_handshake_goes_on_through_an_error_page(site, path):
         assert connection.request(path, authorization(ALICE.authenticate(leg.token))).user == ALICE.name
 
 
+@pytest.mark.parametrize("path", ["/error/scope/", "/error/once/"])
+def test_an_error_page_that_other_options_protect_does_not_undo_the_challenge(site, path):
+    with Connection(site) as connection:
+        leg = connection.request(path, authorization(negotiate()))
+        assert (leg.status, len(leg.challenges)) == (401, 1)
+        assert connection.request(path, authorization(ALICE.authenticate(leg.token))).user == ALICE.name
+    with Connection(site) as connection:
+        assert connection.sign_in(ALICE).user == ALICE.name
+        answer = connection.request(path)
+        assert (answer.status, answer.challenges) == (401, ["NTLM"])
+
+
 @pytest.mark.parametrize("path", DENIED)
 def test_after_a_refused_sign_in_the_error_page_shows_nobody(site, path):
     with Connection(site) as connection:

@@ -146,3 +146,15 @@ fn a_step_that_waits_ends_in_another_scope() {
     assert_eq!(visitor.resume(Some(job)).reason, Reason::BadCall);
     assert!(visitor.session.identity().is_none());
 }
+
+#[test]
+fn a_redirect_to_where_nothing_lasts_knows_who_signed_in_with_this_request_only() {
+    let site = Site::new();
+    let (lasting, fleeting) = (site.config(""), site.config("persist off"));
+    let mut visitor = Visitor::new();
+    visitor.sign_in(&lasting, &alice()).is("DEMO\\alice");
+    visitor.again(&fleeting, b"").is("DEMO\\alice");
+    visitor.get(&lasting).is("DEMO\\alice");
+    visitor.again(&fleeting, b"").asks(&["NTLM"]);
+    visitor.get(&lasting).is("DEMO\\alice");
+}
