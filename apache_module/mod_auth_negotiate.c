@@ -510,8 +510,9 @@ static void log_step(request_rec *r, auth_session *session, int level)
     ap_log_rerror(APLOG_MARK, level, 0, r, "auth_negotiate: %u %s: %s",
                   why, auth_reason_name(why), auth_detail(session).data);
     if (notice.len > 0) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "auth_negotiate: %s",
-                      notice.data);
+        ap_log_rerror(APLOG_MARK, auth_notice_warns(session) ? APLOG_WARNING
+                                                             : APLOG_NOTICE,
+                      0, r, "auth_negotiate: %s", notice.data);
     }
 }
 

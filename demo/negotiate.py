@@ -7,8 +7,14 @@ import ssl
 import sys
 import urllib.parse
 
-import spnego
+try:
+    import spnego
+except ModuleNotFoundError:
+    sys.exit("negotiate.py: pyspnego is missing: python3 -m venv v && v/bin/pip install pyspnego, "
+             "then v/bin/python demo/negotiate.py ...")
 
+if len(sys.argv) != 3:
+    sys.exit(f"usage: {__doc__}")
 name, url = sys.argv[1:]
 address = urllib.parse.urlsplit(url)
 password = getpass.getpass(f"Password of {name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
@@ -33,3 +39,4 @@ while True:
 
 print(answer.status, answer.reason)
 print(body)
+sys.exit(answer.status != 200)

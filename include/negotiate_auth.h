@@ -412,6 +412,12 @@ struct auth_str auth_detail(const auth_session *session);
 struct auth_str auth_notice(const auth_session *session);
 
 /**
+ * Says whether auth_notice() is a warning: something does not work as it was
+ * meant to, and goes on as before.
+ */
+bool auth_notice_warns(const auth_session *session);
+
+/**
  * Returns "wrong-response" for 211, and so on; "unknown" for a number that has
  * no name. Static.
  */

@@ -430,8 +430,12 @@ ngx_http_auth_negotiate_log(ngx_http_request_t *r,
     text = auth_notice(ctx->session);
 
     if (text.len) {
-        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                      "auth_negotiate: %*s",
+
+        /* "error" is what an error_log without a level shows */
+
+        level = auth_notice_warns(ctx->session) ? NGX_LOG_ERR : NGX_LOG_NOTICE;
+
+        ngx_log_error(level, r->connection->log, 0, "auth_negotiate: %*s",
                       ngx_min(text.len, NGX_HTTP_AUTH_NEGOTIATE_MAX_TEXT),
                       text.data);
     }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 pub use entry::{Entry, EntryError};
-pub use file::{AccountsFile, Freshness, Reread, open};
+pub use file::{AccountsFile, Freshness, Notice, Reread, open};
 
 use crate::names::Name;
 use crate::ntlm::ServerNames;

@@ -457,7 +457,14 @@ pub extern "C" fn auth_detail(session: Option<&Session>) -> auth_str {
 /// request, such as a file that could not be read again; else "".
 #[unsafe(no_mangle)]
 pub extern "C" fn auth_notice(session: Option<&Session>) -> auth_str {
-    guard(|| session.map_or(auth_str::EMPTY, |session| session.notice().into()))
+    guard(|| session.map_or(auth_str::EMPTY, |session| (&session.notice().text).into()))
+}
+
+/// Says whether auth_notice() is a warning: something does not work as it was
+/// meant to, and goes on as before.
+#[unsafe(no_mangle)]
+pub extern "C" fn auth_notice_warns(session: Option<&Session>) -> bool {
+    guard(|| session.is_some_and(|session| session.notice().warns))
 }
 
 // ---- The library --------------------------------------------------------------------------

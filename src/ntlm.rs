@@ -109,9 +109,10 @@ impl Challenged {
         verify::verify(self, &Challenge::read(self.challenge())?, token, context)
     }
 
-    /// Who the AUTHENTICATE says to be, for the log: nothing in it is proved.
-    pub fn claim(&self, token: &[u8]) -> Option<Claim> {
-        Claim::read(&Challenge::read(self.challenge()).ok()?, token).ok()
+    /// Who the AUTHENTICATE says to be, and which account that means, for the log: nothing in it is
+    /// proved.
+    pub fn claim(&self, token: &[u8], names: &ServerNames) -> Option<Claim> {
+        Claim::read(&Challenge::read(self.challenge()).ok()?, token, names).ok()
     }
 }
 

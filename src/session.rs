@@ -17,7 +17,7 @@ pub use request::Request;
 
 pub use crate::http::{Field, HeaderKind};
 
-use crate::accounts::{Freshness, Reread};
+use crate::accounts::{Freshness, Notice, Reread};
 use crate::config::{ChannelBindingMode, Config, Effective, Rules, Scope, ServiceName};
 use crate::http::{Authorization, Credentials, MAX_TOKEN, Scheme};
 use crate::identity::Identity;
@@ -379,7 +379,7 @@ impl Session {
                 verdict
             }
             Err(reason) => {
-                let claim = handshake.challenged.claim(token);
+                let claim = handshake.challenged.claim(token, &scope.names);
                 self.refuse(scope, reason, facts.continuable, claim)
             }
         }
@@ -523,8 +523,8 @@ impl Session {
     }
 
     /// What an administrator should read once.
-    pub fn notice(&self) -> &Text {
-        self.answer.notice_text()
+    pub fn notice(&self) -> &Notice {
+        self.answer.told()
     }
 
     /// What the session holds for a half-done handshake beyond the client's own message, in bytes.

@@ -337,7 +337,7 @@ fn compare(
         (Ok(_), _) => return Err(format!("accepted instead of {verdict}")),
         (Err(reason), _) => return Err(format!("{} instead of {verdict}", reason.name().as_str())),
     };
-    let claim = challenged.claim(token).ok_or("accepted without names")?;
+    let claim = challenged.claim(token, &bench.names).ok_or("accepted without names")?;
     let claimed = |name: &names::Name| String::from_utf16(name.units()).expect("checked");
     let (domain, user) = (claimed(claim.domain()), claimed(claim.user()));
     if let Some(identity) = expect["identity"].as_object() {

@@ -45,7 +45,16 @@ pub struct AccountsFile {
     /// Whether somebody reads it again right now.
     reading: AtomicBool,
     /// What an administrator has to be told and has not been yet.
-    notice: Mutex<Option<Text>>,
+    notice: Mutex<Option<Notice>>,
+}
+
+/// What an administrator has to be told.
+#[derive(Clone, Debug, Default)]
+pub struct Notice {
+    /// In one sentence, which begins with the file's name; "" is nothing.
+    pub text: Text,
+    /// Whether there is something to be done about it.
+    pub warns: bool,
 }
 
 /// Whether the table is that of the file.
@@ -161,7 +170,7 @@ impl AccountsFile {
     }
 
     /// Takes what an administrator has to be told.
-    pub fn take_notice(&self) -> Option<Text> {
+    pub fn take_notice(&self) -> Option<Notice> {
         // Almost always there is none, and no session shall wait to learn that.
         self.notice.try_lock()?.take()
     }
@@ -173,19 +182,19 @@ impl AccountsFile {
     fn reread(&self) {
         // Taken before reading: what changes meanwhile is read once more.
         let before = Stamp::of(&self.path);
-        let notice = match Table::read(&self.path) {
+        let (text, warns) = match Table::read(&self.path) {
             Ok((table, stamp)) => {
                 let count = table.accounts.len();
                 self.replace(table, stamp);
-                format!("{}: read again, {count} accounts", names::Escaped(&self.name()))
+                (format!("{}: read again, {count} accounts", names::Escaped(&self.name())), false)
             }
             Err(error) => {
                 // Not to be tried again before the file changes once more.
                 *self.tried.lock() = before;
-                format!("{error}; the accounts read before stay in use")
+                (format!("{error}; the accounts read before stay in use"), true)
             }
         };
-        *self.notice.lock() = Some(notice.into());
+        *self.notice.lock() = Some(Notice { text: text.into(), warns });
     }
 
     fn replace(&self, table: Table, stamp: Stamp) {
@@ -255,7 +264,12 @@ impl Table {
     fn read(path: &Path) -> Result<(Self, Stamp), String> {
         let name = path.to_string_lossy();
         let name = names::Escaped(&name);
-        let cannot = |error: std::io::Error| format!("{name}: cannot be read: {error}");
+        let cannot = |error: std::io::Error| {
+            // Without the number that Rust adds for programmers.
+            let error = error.to_string();
+            let error = error.split(" (os error").next().unwrap_or_default();
+            format!("{name}: cannot be read: {error}")
+        };
         let file = open_regular(path).map_err(cannot)?;
         let meta = file.metadata().map_err(cannot)?;
         if !meta.is_file() {

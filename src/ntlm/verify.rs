@@ -14,7 +14,7 @@ use super::flags::Flags;
 use super::message::{Authenticate, Challenge, MIC_END, MIC_OFFSET, Malformed, Ntlmv2Response};
 use super::{Challenged, FileTime, ServerNames};
 use crate::accounts::{Account, AccountName, Accounts};
-use crate::names::{Name, NameError, Uppercase};
+use crate::names::{Escaped, Name, NameError, Uppercase};
 use crate::reason::Reason;
 use crate::secret::Secret;
 
@@ -131,11 +131,22 @@ impl Proof {
 pub struct Claim {
     domain: Name,
     user: Name,
+    /// The domain that is meant, if it is not spelt out.
+    meant: Option<String>,
 }
 
 impl Claim {
-    pub(super) fn read(challenge: &Challenge<'_>, token: &[u8]) -> Result<Self, Reason> {
-        Self::of(challenge, &Authenticate::read(token)?)
+    pub(super) fn read(
+        challenge: &Challenge<'_>,
+        token: &[u8],
+        names: &ServerNames,
+    ) -> Result<Self, Reason> {
+        let mut claim = Self::of(challenge, &Authenticate::read(token)?)?;
+        let name = AccountName::resolve(&claim.domain, &claim.user, names);
+        claim.meant = name
+            .filter(|name| *name.domain != *claim.domain.units())
+            .map(|name| String::from_utf16_lossy(&name.domain));
+        Ok(claim)
     }
 
     fn of(challenge: &Challenge<'_>, message: &Authenticate<'_>) -> Result<Self, Reason> {
@@ -149,7 +160,7 @@ impl Claim {
                 NameError::TooLong | NameError::Character => Reason::BadName,
             })
         };
-        Ok(Self { domain: name(message.domain)?, user: name(message.user)? })
+        Ok(Self { domain: name(message.domain)?, user: name(message.user)?, meant: None })
     }
 
     /// DomainName, as sent.
@@ -163,13 +174,17 @@ impl Claim {
     }
 }
 
-/// `"DOMAIN\user"`, escaped for a log.
+/// `"DOMAIN\user"`, or `"user" of "DOMAIN"` where the domain is worked out, escaped for a log.
 impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.domain.is_empty() {
-            write!(f, "\"{}\"", self.user)
+            write!(f, "\"{}\"", self.user)?;
         } else {
-            write!(f, "\"{}\\{}\"", self.domain, self.user)
+            write!(f, "\"{}\\{}\"", self.domain, self.user)?;
+        }
+        match &self.meant {
+            Some(domain) => write!(f, " of \"{}\"", Escaped(domain)),
+            None => Ok(()),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::Verdict;
+use crate::accounts::Notice;
 use crate::config::Scope;
 use crate::http::{Field, Fields, Scheme};
 use crate::identity::Identity;
@@ -19,7 +20,7 @@ pub(super) struct Answer {
     proxy: bool,
     fields: Fields,
     detail: Option<Text>,
-    notice: Text,
+    notice: Notice,
     /// The scope that was asked for.
     scope: Option<Arc<Scope>>,
 }
@@ -34,7 +35,7 @@ impl Default for Answer {
             proxy: false,
             fields: Fields::default(),
             detail: None,
-            notice: Text::EMPTY,
+            notice: Notice::default(),
             scope: None,
         }
     }
@@ -121,7 +122,7 @@ impl Answer {
     }
 
     /// Adds what an administrator has to be told.
-    pub(super) fn notice(&mut self, notice: Option<Text>) {
+    pub(super) fn notice(&mut self, notice: Option<Notice>) {
         if let Some(notice) = notice {
             self.notice = notice;
         }
@@ -152,7 +153,7 @@ impl Answer {
         self.detail.as_ref().unwrap_or(self.reason.sentence())
     }
 
-    pub(super) fn notice_text(&self) -> &Text {
+    pub(super) fn told(&self) -> &Notice {
         &self.notice
     }
 

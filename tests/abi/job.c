@@ -174,6 +174,7 @@ a_changed_file_is_read_on_another_thread(void)
     CHECK_IS(auth_resume(session, job), AUTH_ACCEPTED);
     CHECK_TEXT(auth_name(session), "DEMO\\Alice");
     CHECK_HAS(auth_notice(session), "changing: read again, 7 accounts");
+    CHECK(!auth_notice_warns(session));
     CHECK_HAS(auth_detail(session), "DEMO\\Alice");
     check_header(session, 0, AUTH_HEADER_ALWAYS, "Persistent-Auth", "true");
     CHECK(auth_detach(session) == NULL);
@@ -200,6 +201,7 @@ a_file_that_cannot_be_read_again_leaves_the_accounts_as_they_were(void)
     auth_job_run(job);
     CHECK_IS(auth_resume(session, job), AUTH_ACCEPTED);
     CHECK_HAS(auth_notice(session), "changing:3: ");
+    CHECK(auth_notice_warns(session));
     auth_job_free(job);
     auth_finish(session);
     auth_config_free(config);

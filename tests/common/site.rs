@@ -135,7 +135,7 @@ impl Answer {
                 .collect(),
             name: session.identity().map(|identity| identity.name().as_str().to_owned()),
             detail: session.detail().as_str().to_owned(),
-            notice: session.notice().as_str().to_owned(),
+            notice: session.notice().text.as_str().to_owned(),
         }
     }
 

@@ -36,7 +36,7 @@ class Chromium:
             os.dup2(writer, 4)
 
         self.process = subprocess.Popen(
-            command, preexec_fn=connect, close_fds=False, start_new_session=True,
+            command, env=self.environment(), preexec_fn=connect, close_fds=False, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(to_browser)
         os.close(from_browser)
@@ -51,6 +51,11 @@ class Chromium:
             self.process.wait()
             os.close(self.to)
             os.close(self.from_)
+
+    def environment(self):
+        """A home of its own: the browser writes more than its profile."""
+        folders = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME")
+        return os.environ | {name: str(self.directory) for name in folders}
 
     def send(self, method, session=None, **params):
         self.number += 1

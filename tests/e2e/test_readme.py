@@ -34,7 +34,7 @@ def httpd_example():
     return "\n".join([
         "ServerName localhost\nServerRoot @DIR@\nErrorLog @DIR@/tested.log\nListen 127.0.0.1:@HTTP@",
         *(f"LoadModule {name}_module @MODULES@/mod_{name}.so" for name in modules),
-        replaced(example("apache"), "modules/", "@BUILD@/"),
+        replaced(example("apache"), "/usr/lib/apache2/modules/", "@BUILD@/"),
     ])
 
 
