@@ -67,7 +67,7 @@ def test_a_broken_file_keeps_the_accounts_of_before_and_warns_once(plain_site, a
             assert connection.sign_in(BOB, "/reread/").status == 401
     (warning,) = log.lines("accounts-reread")
     # What each server shows when nothing is said about levels.
-    assert {"nginx": "[error]", "httpd": ":warn]"}[site.server.name] in warning
+    assert {"nginx": "[error]", "httpd": ":warn]"}[plain_site.server.name] in warning
     write_accounts(accounts, line(ALICE) + line(BOB))
     until_signed_in(plain_site, BOB)
 
