@@ -144,6 +144,11 @@ pub fn same(a: impl Iterator<Item = u16>, b: impl Iterator<Item = u16>) -> bool 
     fold(a).eq(fold(b))
 }
 
+/// Whether a text is its own upper case, unit by unit.
+pub fn is_upper(units: &[u16]) -> bool {
+    units.iter().all(|&unit| upcase::simple(unit) == unit)
+}
+
 /// The ways in which clients upper-case a user for NTOWFv2 (MS-NLMP 3.3.2 says "Uppercase";
 /// Windows maps unit by unit, many clients use Unicode's full mapping).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,19 +175,6 @@ impl Uppercase {
                     let mut units = [0; 2];
                     letter.encode_utf16(&mut units).iter().for_each(|&unit| push(unit));
                 }),
-        }
-    }
-
-    /// Whether mapping `text` unit by unit changes nothing.
-    pub fn keeps(self, text: &[u16]) -> bool {
-        match self {
-            Self::Simple => text.iter().all(|&unit| upcase::simple(unit) == unit),
-            Self::Windows => text.iter().all(|&unit| upcase::windows(unit) == unit),
-            Self::Full => {
-                let mut mapped = Vec::new();
-                self.write(text, &mut mapped);
-                mapped.into_iter().eq(text.iter().flat_map(|unit| unit.to_le_bytes()))
-            }
         }
     }
 

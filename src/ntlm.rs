@@ -16,7 +16,6 @@ pub use server_names::ServerNames;
 pub use verify::{ChannelBindings, Claim, Context, MicPolicy, Policy, Proof, ServiceNames};
 
 use crate::reason::Reason;
-use av_pair::AvPairs;
 use message::{Challenge, ChallengeParts, Malformed, MessageType, Negotiate};
 
 /// A point in time as NTLM counts it: units of 100 ns since 1601 (FILETIME).
@@ -120,9 +119,4 @@ impl From<Malformed> for Reason {
     fn from(_: Malformed) -> Self {
         Self::MalformedToken
     }
-}
-
-/// TargetInfo as AV pairs, for those who check what was sent.
-pub fn target_info(challenge: &[u8]) -> Option<AvPairs<'_>> {
-    Challenge::read(challenge).ok().map(|challenge| challenge.target_info)
 }

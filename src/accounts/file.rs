@@ -134,11 +134,6 @@ pub fn open(path: &Path) -> Result<Arc<AccountsFile>, String> {
 }
 
 impl AccountsFile {
-    /// The path that names it.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The number of the table in use.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)

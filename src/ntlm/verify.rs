@@ -14,7 +14,7 @@ use super::flags::Flags;
 use super::message::{Authenticate, Challenge, MIC_END, MIC_OFFSET, Malformed, Ntlmv2Response};
 use super::{Challenged, FileTime, ServerNames};
 use crate::accounts::{Account, AccountName, Accounts};
-use crate::names::{Escaped, Name, NameError, Uppercase};
+use crate::names::{self, Escaped, Name, NameError, Uppercase};
 use crate::reason::Reason;
 use crate::secret::Secret;
 
@@ -301,7 +301,7 @@ impl DomainForm {
 
     /// The forms that differ for `domain`, the likeliest first.
     fn variants(domain: &[u16], policy: Policy) -> impl Iterator<Item = Self> {
-        let is_upper = Uppercase::Simple.keeps(domain);
+        let is_upper = names::is_upper(domain);
         [
             (Self::AsSent, true),
             (Self::Empty, policy.nil_domain_retry && !domain.is_empty()),
