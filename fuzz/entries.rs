@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use negotiate_auth::accounts::{Account, AccountName, Accounts, Entry};
 use negotiate_auth::channel_binding::ntlm_binding;
@@ -15,7 +16,7 @@ use negotiate_auth::ntlm::{
     ServiceNames, crypto,
 };
 use negotiate_auth::secret::Secret;
-use negotiate_auth::session::{Connection, Hooks, Request, Session, Verdict};
+use negotiate_auth::session::{Connection, HalfOpen, Hooks, Request, Session, Verdict};
 
 const NOW: FileTime = FileTime(133_485_408_000_000_000);
 const SERVER_CHALLENGE: [u8; 8] = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
@@ -60,7 +61,12 @@ pub fn step(data: &[u8]) {
     }
 }
 
-static HOOKS: Hooks = Hooks { now: || NOW, server_challenge: || Some(SERVER_CHALLENGE) };
+static HOOKS: Hooks = Hooks {
+    now: || NOW,
+    uptime: || Duration::ZERO,
+    server_challenge: || Some(SERVER_CHALLENGE),
+    half_open: HalfOpen::new(),
+};
 
 /// What is true after every step.
 fn check(session: &Session, verdict: Verdict) {
@@ -134,7 +140,7 @@ fn config() -> &'static Config {
 /// Everything that reads a message or a part of one.
 pub fn message(data: &[u8]) {
     let negotiate = Negotiate::read(data);
-    if let Ok(challenged) = Challenged::answer(data, names(), &SERVER_CHALLENGE, NOW, Some(NOW)) {
+    if let Ok(challenged) = Challenged::answer(data, names(), &SERVER_CHALLENGE, Some(NOW)) {
         assert!(negotiate.is_ok());
         let challenge = Challenge::read(challenged.challenge()).expect("our own CHALLENGE");
         assert!(challenge.target_info.echo(&challenge.target_info));
@@ -193,7 +199,7 @@ fn answer(token: &[u8]) {
         (MicPolicy::WhenFlagged, None, require, ServiceNames::Any),
         (MicPolicy::WhenFlagged, None, ChannelBindings::Off, host),
     ] {
-        let challenged = Challenged::answer(&negotiate, names(), &SERVER_CHALLENGE, NOW, timestamp);
+        let challenged = Challenged::answer(&negotiate, names(), &SERVER_CHALLENGE, timestamp);
         let challenged = challenged.expect("our own CHALLENGE");
         let context = Context {
             accounts: &Alice::new(),
@@ -202,6 +208,7 @@ fn answer(token: &[u8]) {
             channel_bindings,
             service_names,
             now: NOW,
+            age: Duration::ZERO,
         };
         let claim = challenged.claim(token, names()).map(|claim| claim.to_string());
         assert!(claim.is_none_or(|claim| !claim.contains(char::is_control)));

@@ -205,8 +205,6 @@ typedef uint32_t auth_reason;
  */
 #define AUTH_WAIT 4
 
-
-
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -310,6 +308,12 @@ auth_verdict auth_step(auth_session *session,
  * one for every thread that will use the job.
  */
 const auth_job *auth_detach(const auth_session *session);
+
+/**
+ * After AUTH_WAIT: returns for how many milliseconds to wait for the job, from
+ * then on, before auth_resume() without it; 0 if the session does not wait.
+ */
+uint32_t auth_timeout(const auth_session *session);
 
 /**
  * Does what may block, on any thread; once, later calls return at once. It

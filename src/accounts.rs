@@ -1,13 +1,20 @@
 //! Accounts: who there is, and what proves that it is them.
 
+mod backend;
 mod entry;
 mod file;
+#[cfg(feature = "slow-accounts")]
+mod slow;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+pub use backend::Backend;
+pub(crate) use backend::Busy;
 pub use entry::{Entry, EntryError};
-pub use file::{AccountsFile, Freshness, Notice, Reread, open};
+pub use file::{AccountsFile, Notice, open};
+#[cfg(feature = "slow-accounts")]
+pub use slow::SlowFile;
 
 use crate::names::Name;
 use crate::ntlm::ServerNames;
@@ -28,7 +35,7 @@ pub struct Account {
     name: Text,
     domain: Text,
     user: Text,
-    groups: Box<[Text]>,
+    groups: Arc<[Text]>,
     nt_hash: Option<Secret<16>>,
 }
 
@@ -71,7 +78,7 @@ impl Account {
 impl From<Entry> for Account {
     fn from(entry: Entry) -> Self {
         Self {
-            name: Text::from(format!("{}\\{}", entry.domain, entry.user)),
+            name: Text::concat(&[&entry.domain, "\\", &entry.user]),
             domain: entry.domain.into(),
             user: entry.user.into(),
             groups: entry.groups.into_iter().map(Text::from).collect(),

@@ -17,7 +17,7 @@ use once_cell::sync::OnceCell;
 pub use scope::{Rules, Scope};
 pub use value::{ChannelBindingMode, Mechanism, Network, ServiceName};
 
-use crate::accounts::AccountsFile;
+use crate::accounts::Backend;
 use crate::http::Scheme;
 use crate::names::Escaped;
 use crate::text;
@@ -103,7 +103,7 @@ options! {
     schemes: Arc<[Scheme]> = value::schemes, Scope,
         "negotiate | ntlm ...", "ntlm",
         "HTTP authentication schemes to offer, in this order; under negotiate, NTLM is taken without SPNEGO.";
-    accounts: Arc<AccountsFile> = value::accounts, Scope,
+    accounts: Backend = value::accounts, Scope,
         "file:PATH", "none",
         "Where the accounts for NTLM are; a relative path starts from the server's folder of configuration.";
     domain: Arc<DomainNames> = value::domain, Scope,
@@ -121,6 +121,12 @@ options! {
     handshake_lifetime: Duration = value::handshake_lifetime, Scope,
         "TIME", "2m",
         "How long a challenge may be answered, from 1s to 1h.";
+    timeout: Duration = value::timeout, Scope,
+        "TIME", "10s",
+        "How long a request waits for the accounts before it is answered 503, from 100ms to 10m.";
+    max_jobs: usize = value::max_jobs, Scope,
+        "NUMBER", "32",
+        "How many requests of one process may wait for the accounts at once, from 1 to 1024; more are answered 503 at once.";
     persist: bool = value::on_off, Rule,
         "on | off", "on",
         "Whether an NTLM sign-in lasts as long as its connection; if off, it counts for one request.";
@@ -287,6 +293,11 @@ mod tests {
             ("proxies", &["proxy.example.com"], "site.conf:7: option \"proxies\": "),
             ("handshake_lifetime", &["0s"], "site.conf:7: option \"handshake_lifetime\": "),
             ("handshake_lifetime", &["2 weeks"], "site.conf:7: option \"handshake_lifetime\": "),
+            ("timeout", &["99ms"], "site.conf:7: option \"timeout\": "),
+            ("timeout", &["11m"], "site.conf:7: option \"timeout\": "),
+            ("max_jobs", &["0"], "site.conf:7: option \"max_jobs\": "),
+            ("max_jobs", &["1025"], "site.conf:7: option \"max_jobs\": "),
+            ("max_jobs", &["many"], "site.conf:7: option \"max_jobs\": "),
         ] {
             let got = set(&mut Config::default(), key, args).unwrap_err();
             assert!(got.starts_with(error), "{got}");

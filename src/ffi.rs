@@ -283,6 +283,16 @@ pub extern "C" fn auth_detach(session: Option<&Session>) -> *const Job {
     guard(|| session.and_then(|session| session.detach())).map_or(ptr::null(), Arc::into_raw)
 }
 
+/// After AUTH_WAIT: returns for how many milliseconds to wait for the job, from
+/// then on, before auth_resume() without it; 0 if the session does not wait.
+#[unsafe(no_mangle)]
+pub extern "C" fn auth_timeout(session: Option<&Session>) -> u32 {
+    guard(|| {
+        let timeout = session.map(Session::timeout).unwrap_or_default();
+        u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX)
+    })
+}
+
 /// Does what may block, on any thread; once, later calls return at once. It
 /// touches nothing but the job: session, configuration and the server's memory
 /// may be gone.

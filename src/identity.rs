@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::accounts::{Account, AccountsFile};
+use crate::accounts::{Account, Backend};
 use crate::http::Scheme;
 use crate::ntlm;
 use crate::text;
@@ -23,7 +23,7 @@ impl Identity {
 
     /// Takes over what `accounts` say of the account now; `false` if the proof is not good for it
     /// any more.
-    pub(crate) fn renew(&mut self, accounts: &AccountsFile) -> bool {
+    pub(crate) fn renew(&mut self, accounts: &Backend) -> bool {
         let renewed = accounts.renewed(&self.account);
         renewed.map(|account| self.account = account).is_some()
     }

@@ -6,6 +6,9 @@
 //!
 //! The header `include/negotiate_auth.h` is generated from [`ffi`].
 
+#[cfg(all(feature = "slow-accounts", not(debug_assertions)))]
+compile_error!("slow-accounts is for tests and never part of a release");
+
 pub mod accounts;
 pub mod channel_binding;
 pub mod config;

@@ -39,13 +39,11 @@ pub fn message_type(token: &[u8]) -> Result<MessageType, Reason> {
 }
 
 /// A handshake between CHALLENGE and AUTHENTICATE: the bytes of both messages, which the MIC
-/// covers, and when the CHALLENGE was made. A challenge is answered once: the session lets go of it
-/// with the first answer.
+/// covers. A challenge is answered once: the session lets go of it with the first answer.
 pub struct Challenged {
     /// NEGOTIATE and CHALLENGE, one after the other.
     messages: Box<[u8]>,
     challenge_at: u16,
-    issued: FileTime,
 }
 
 impl Challenged {
@@ -55,7 +53,6 @@ impl Challenged {
         negotiate: &[u8],
         names: &ServerNames,
         server_challenge: &[u8; 8],
-        now: FileTime,
         timestamp: Option<FileTime>,
     ) -> Result<Self, Reason> {
         if negotiate.len() > MAX_MESSAGE {
@@ -74,20 +71,17 @@ impl Challenged {
         messages.reserve_exact(negotiate.len() + 56 + parts.target_name.len() + target_info.len());
         messages.extend_from_slice(negotiate);
         parts.write(&mut messages);
-        Self::from_messages(messages, negotiate.len(), now)
+        Self::from_messages(messages, negotiate.len())
     }
 
     /// Takes up a handshake from its two messages, as a test recorded them.
-    pub fn import(negotiate: &[u8], challenge: &[u8], issued: FileTime) -> Result<Self, Reason> {
-        Self::from_messages([negotiate, challenge].concat(), negotiate.len(), issued)
+    pub fn import(negotiate: &[u8], challenge: &[u8]) -> Result<Self, Reason> {
+        Self::from_messages([negotiate, challenge].concat(), negotiate.len())
     }
 
-    fn from_messages(messages: Vec<u8>, at: usize, issued: FileTime) -> Result<Self, Reason> {
-        Ok(Self {
-            messages: messages.into(),
-            challenge_at: u16::try_from(at).map_err(|_| Reason::TooLarge)?,
-            issued,
-        })
+    fn from_messages(messages: Vec<u8>, at: usize) -> Result<Self, Reason> {
+        let challenge_at = u16::try_from(at).map_err(|_| Reason::TooLarge)?;
+        Ok(Self { messages: messages.into(), challenge_at })
     }
 
     /// The CHALLENGE, to be sent.
@@ -98,6 +92,15 @@ impl Challenged {
     /// What is held for this handshake beyond the client's own NEGOTIATE, in bytes.
     pub fn held(&self) -> usize {
         size_of::<Self>() + self.challenge().len()
+    }
+
+    /// Looks for what speaks against the AUTHENTICATE without any key: no account is looked up.
+    pub fn precheck(&self, token: &[u8], context: &Context<'_>) -> Result<(), Reason> {
+        if token.len() > MAX_MESSAGE {
+            return Err(Reason::TooLarge);
+        }
+        let challenge = Challenge::read(self.challenge())?;
+        verify::Attempt::read(&challenge, token, context)?.account(context.names).map(|_| ())
     }
 
     /// Judges the AUTHENTICATE (3.2.5.1.2).

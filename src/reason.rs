@@ -71,6 +71,7 @@ reasons! {
     501 BadConfig "bad-config" "the configuration cannot sign anyone in"
     502 BackendUnavailable "backend-unavailable" "what knows the accounts did not answer in time"
     503 NoRandomness "no-randomness" "the system gave no random bytes for a challenge"
+    504 Busy "busy" "as many sign-ins as max_jobs allows wait for the accounts already"
     599 Internal "internal" "the library failed; this connection signs nobody in any more"
 }
 

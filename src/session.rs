@@ -5,25 +5,29 @@
 
 mod answer;
 mod bindings;
+mod half_open;
 mod hooks;
 mod request;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use answer::Answer;
 use bindings::Bindings;
+pub use half_open::HalfOpen;
+use half_open::{Handshake, Ticket};
 pub use hooks::Hooks;
 pub use request::Request;
 
 pub use crate::http::{Field, HeaderKind};
 
-use crate::accounts::{Freshness, Notice, Reread};
+use crate::accounts::{Busy, Notice};
 use crate::config::{ChannelBindingMode, Config, Effective, Rules, Scope, ServiceName};
 use crate::http::{Authorization, Credentials, MAX_TOKEN, Scheme};
 use crate::identity::Identity;
 use crate::job::Job;
 use crate::ntlm::message::MessageType;
-use crate::ntlm::{self, Challenged, Context, Policy, ServiceNames};
+use crate::ntlm::{self, Challenged, Context, FileTime, Policy, ServiceNames};
 use crate::reason::Reason;
 use crate::text::Text;
 
@@ -51,13 +55,6 @@ pub enum Connection {
     Multiplexed,
 }
 
-/// A half-done handshake.
-struct Handshake {
-    challenged: Challenged,
-    scheme: Scheme,
-    scope: Arc<Scope>,
-}
-
 /// Somebody who proved an identity.
 struct SignedIn {
     identity: Identity,
@@ -80,20 +77,29 @@ impl SignedIn {
     }
 }
 
-/// A step that waits for the accounts to be read again.
+/// A step that waits for the accounts.
 struct Suspended {
-    job: Arc<Job>,
+    job: Awaited,
     scope: Arc<Scope>,
     facts: Facts<Box<[u8]>>,
-    work: Work,
+    next: Next,
 }
 
 /// What the step goes on with.
-enum Work {
+enum Next {
     /// Judging an AUTHENTICATE.
-    Judge { handshake: Handshake, token: Box<[u8]>, rules: Rules },
+    Judge { handshake: Box<Handshake>, token: Box<[u8]>, rules: Rules },
     /// Serving who has signed in before.
     Serve,
+}
+
+/// A job that a step waits for.
+struct Awaited(Arc<Job>);
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
 }
 
 /// What going on takes of the request.
@@ -103,11 +109,16 @@ struct Facts<H> {
     continuable: bool,
     /// Whether the connection stays open.
     persistent: bool,
+    /// When it came.
+    arrived: FileTime,
+    /// How old the CHALLENGE was then.
+    age: Duration,
 }
 
 impl Facts<&[u8]> {
     fn to_owned(&self) -> Facts<Box<[u8]>> {
-        Facts { host: self.host.into(), continuable: self.continuable, persistent: self.persistent }
+        let Self { host, continuable, persistent, arrived, age } = *self;
+        Facts { host: host.into(), continuable, persistent, arrived, age }
     }
 }
 
@@ -116,7 +127,7 @@ pub struct Session {
     connection: Connection,
     poisoned: bool,
     hooks: &'static Hooks,
-    handshake: Option<Box<Handshake>>,
+    handshake: Option<Ticket>,
     signed_in: Option<SignedIn>,
     suspended: Option<Box<Suspended>>,
     bindings: Bindings,
@@ -195,10 +206,12 @@ impl Session {
             signed_in.is_good(scope, request.host)
         });
         if good && effective.rules.persist {
-            let facts = self.facts(scope, request);
-            return match scope.accounts.freshness() {
-                Freshness::Current => self.serve(scope, facts.continuable),
-                Freshness::Changed(reread) => self.suspend(reread, scope, &facts, Work::Serve),
+            return match scope.accounts.before_request() {
+                None => self.serve(scope, self.obstacle(scope, request).is_none()),
+                Some(job) => {
+                    let facts = self.facts(scope, request, Duration::ZERO);
+                    self.suspend(job, scope, &facts, Next::Serve)
+                }
             };
         }
         self.challenge(scope, request)
@@ -236,7 +249,7 @@ impl Session {
         request: &Request<'_>,
         value: &[u8],
     ) -> Result<Verdict, Reason> {
-        let handshake = self.handshake.take();
+        let handshake = self.handshake.take().map(Ticket::redeem);
         self.signed_in = None;
         let scope = &effective.scope;
         let credentials = Credentials::read(value);
@@ -260,10 +273,13 @@ impl Session {
         let token = credentials.decode(&mut buffer)?;
         match ntlm::message_type(token)? {
             MessageType::Negotiate => self.negotiate(scope, request, scheme, token),
-            MessageType::Authenticate => match handshake {
-                Some(handshake) if handshake.scheme == scheme && handshake.scope == *scope => {
+            MessageType::Authenticate => match handshake.transpose()? {
+                Some((handshake, age))
+                    if handshake.scheme == scheme && handshake.scope == *scope =>
+                {
                     self.find_bindings(scope, request);
-                    Ok(self.authenticate(*handshake, token, effective.rules, request))
+                    let facts = self.facts(scope, request, age);
+                    Ok(self.authenticate(handshake, token, effective.rules, &facts))
                 }
                 _ => Err(Reason::OutOfSequence),
             },
@@ -286,54 +302,66 @@ impl Session {
             return Ok(self.fault(Reason::NoRandomness, None));
         };
         let now = (self.hooks.now)();
-        let challenged =
-            Challenged::answer(token, &scope.names, &server_challenge, now, Some(now))?;
+        let challenged = Challenged::answer(token, &scope.names, &server_challenge, Some(now))?;
         let verdict = self.answer.continue_with(scheme, challenged.challenge());
-        self.handshake = Some(Box::new(Handshake { challenged, scheme, scope: scope.clone() }));
+        let handshake = Handshake { challenged, scheme, scope: scope.clone() };
+        self.handshake = Some(Ticket::of(self.hooks, handshake));
         Ok(verdict)
     }
 
-    /// AUTHENTICATE: ends it, now or when the accounts have been read again.
+    /// AUTHENTICATE: ends it, now or when the accounts have been asked. They are not asked for what
+    /// cannot be good.
     fn authenticate(
         &mut self,
-        handshake: Handshake,
+        handshake: Box<Handshake>,
         token: &[u8],
         rules: Rules,
-        request: &Request<'_>,
+        facts: &Facts<&[u8]>,
     ) -> Verdict {
-        let facts = self.facts(&handshake.scope, request);
-        match handshake.scope.accounts.freshness() {
-            Freshness::Current => self.judge(&handshake, token, rules, &facts),
-            Freshness::Changed(reread) => {
-                let scope = handshake.scope.clone();
-                let work = Work::Judge { handshake, token: token.into(), rules };
-                self.suspend(reread, &scope, &facts, work)
+        let scope = handshake.scope.clone();
+        if scope.accounts.asks() {
+            let context = self.context(&scope, facts);
+            if let Err(reason) = handshake.challenged.precheck(token, &context) {
+                return self.refuse_claim(&handshake, token, reason, facts.continuable);
+            }
+        }
+        match scope.accounts.before_sign_in(scope.max_jobs) {
+            Ok(None) => self.judge(&handshake, token, rules, facts),
+            Ok(Some(job)) => {
+                let next = Next::Judge { handshake, token: token.into(), rules };
+                self.suspend(job, &scope, facts, next)
+            }
+            Err(Busy) => {
+                let claim = handshake.challenged.claim(token, &scope.names);
+                self.answer.give_up(Reason::Busy, claim)
             }
         }
     }
 
-    /// Puts the step off until `reread` has run.
+    /// Puts the step off until `job` has run.
     fn suspend(
         &mut self,
-        reread: Reread,
+        job: Job,
         scope: &Arc<Scope>,
         facts: &Facts<&[u8]>,
-        work: Work,
+        next: Next,
     ) -> Verdict {
         self.suspended = Some(Box::new(Suspended {
-            job: Arc::new(Job::new(reread)),
+            job: Awaited(Arc::new(job)),
             scope: scope.clone(),
             facts: facts.to_owned(),
-            work,
+            next,
         }));
         self.answer.wait()
     }
 
-    fn facts<'a>(&self, scope: &Scope, request: &Request<'a>) -> Facts<&'a [u8]> {
+    fn facts<'a>(&self, scope: &Scope, request: &Request<'a>, age: Duration) -> Facts<&'a [u8]> {
         Facts {
             host: request.host,
             continuable: self.obstacle(scope, request).is_none(),
             persistent: request.persistent,
+            arrived: (self.hooks.now)(),
+            age,
         }
     }
 
@@ -346,22 +374,8 @@ impl Session {
         facts: &Facts<H>,
     ) -> Verdict {
         let scope = &handshake.scope;
-        let context = Context {
-            accounts: &scope.accounts,
-            names: &scope.names,
-            policy: Policy { challenge_lifetime: scope.handshake_lifetime, ..Policy::default() },
-            channel_bindings: self.bindings.expect(scope.channel_binding),
-            service_names: match &*scope.service_name {
-                ServiceName::Any => ServiceNames::Any,
-                ServiceName::Host => {
-                    ServiceNames::Host(std::str::from_utf8(facts.host.as_ref()).unwrap_or_default())
-                }
-                ServiceName::Hosts(hosts) => ServiceNames::Hosts(hosts),
-            },
-            now: (self.hooks.now)(),
-        };
         let generation = scope.accounts.generation();
-        let result = handshake.challenged.verify(token, &context);
+        let result = handshake.challenged.verify(token, &self.context(scope, facts));
         self.answer.notice(scope.accounts.take_notice());
         match result {
             Ok(proof) => {
@@ -378,11 +392,40 @@ impl Session {
                 self.signed_in = Some(signed_in);
                 verdict
             }
-            Err(reason) => {
-                let claim = handshake.challenged.claim(token, &scope.names);
-                self.refuse(scope, reason, facts.continuable, claim)
-            }
+            Err(reason) => self.refuse_claim(handshake, token, reason, facts.continuable),
         }
+    }
+
+    /// What an AUTHENTICATE is judged by.
+    fn context<'a, H: AsRef<[u8]>>(&'a self, scope: &'a Scope, facts: &'a Facts<H>) -> Context<'a> {
+        Context {
+            accounts: &scope.accounts,
+            names: &scope.names,
+            policy: Policy { challenge_lifetime: scope.handshake_lifetime, ..Policy::default() },
+            channel_bindings: self.bindings.expect(scope.channel_binding),
+            service_names: match &*scope.service_name {
+                ServiceName::Any => ServiceNames::Any,
+                ServiceName::Host => {
+                    ServiceNames::Host(std::str::from_utf8(facts.host.as_ref()).unwrap_or_default())
+                }
+                ServiceName::Hosts(hosts) => ServiceNames::Hosts(hosts),
+            },
+            now: facts.arrived,
+            age: facts.age,
+        }
+    }
+
+    /// Refuses an AUTHENTICATE; the log tells who it says to be.
+    fn refuse_claim(
+        &mut self,
+        handshake: &Handshake,
+        token: &[u8],
+        reason: Reason,
+        continuable: bool,
+    ) -> Verdict {
+        let scope = &handshake.scope;
+        let claim = handshake.challenged.claim(token, &scope.names);
+        self.refuse(scope, reason, continuable, claim)
     }
 
     /// The same request, redirected inside the server: its token is spent. Who signed in with it is
@@ -411,7 +454,12 @@ impl Session {
 
     /// Hands out the job of a step that waits.
     pub fn detach(&self) -> Option<Arc<Job>> {
-        self.suspended.as_ref().map(|suspended| suspended.job.clone())
+        self.suspended.as_ref().map(|suspended| suspended.job.0.clone())
+    }
+
+    /// How long to wait for the job; nothing if the step does not wait.
+    pub fn timeout(&self) -> Duration {
+        self.suspended.as_ref().map_or(Duration::ZERO, |suspended| suspended.scope.timeout)
     }
 
     /// Goes on with a step whose job has run; gives it up without one.
@@ -420,18 +468,26 @@ impl Session {
             return self.refuse_call();
         };
         match job {
-            Some(job) if Arc::ptr_eq(&job, &suspended.job) && job.is_finished() => {
-                let Suspended { scope, facts, work, .. } = *suspended;
-                let verdict = match work {
-                    Work::Judge { handshake, token, rules } => {
+            Some(job) if Arc::ptr_eq(&job, &suspended.job.0) && job.is_finished() => {
+                let Suspended { scope, facts, next, .. } = *suspended;
+                let verdict = match next {
+                    Next::Judge { handshake, token, rules } => {
                         self.judge(&handshake, &token, rules, &facts)
                     }
-                    Work::Serve => self.serve(&scope, facts.continuable),
+                    Next::Serve => self.serve(&scope, facts.continuable),
                 };
                 self.answer.notice(scope.accounts.take_notice());
                 verdict
             }
-            _ => self.answer.give_up(),
+            _ => {
+                let claim = match &suspended.next {
+                    Next::Judge { handshake, token, .. } => {
+                        handshake.challenged.claim(token, &suspended.scope.names)
+                    }
+                    Next::Serve => None,
+                };
+                self.answer.give_up(Reason::BackendUnavailable, claim)
+            }
         }
     }
 
@@ -529,10 +585,7 @@ impl Session {
 
     /// What the session holds for a half-done handshake beyond the client's own message, in bytes.
     pub fn held(&self) -> usize {
-        let handshake = self.handshake.as_ref();
-        size_of::<Self>()
-            + handshake.map_or(0, |handshake| size_of::<Handshake>() + handshake.challenged.held())
-            + self.answer.held()
+        size_of::<Self>() + self.handshake.as_ref().map_or(0, Ticket::held) + self.answer.held()
     }
 }
 

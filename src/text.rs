@@ -1,15 +1,23 @@
 //! Text that C can read in place: UTF-8 without a NUL inside, followed by one.
 
-use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 /// Immutable text for both sides of the C boundary.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Text(Option<Cow<'static, str>>);
+#[derive(Clone)]
+pub struct Text(Terminated);
+
+/// Text and its NUL.
+#[derive(Clone)]
+enum Terminated {
+    Static(&'static str),
+    Owned(String),
+    Shared(Arc<str>),
+}
 
 impl Text {
     /// Nothing.
-    pub const EMPTY: Self = Self(None);
+    pub const EMPTY: Self = Self(Terminated::Static("\0"));
 
     /// From text that ends in its NUL and has no other; the macro [`text!`](crate::text!) adds it.
     pub const fn from_static(terminated: &'static str) -> Self {
@@ -20,17 +28,36 @@ impl Text {
             at += 1;
         }
         assert!(!bytes.is_empty(), "one NUL, at the end");
-        Self(Some(Cow::Borrowed(terminated)))
+        Self(Terminated::Static(terminated))
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        self.0.as_deref().and_then(|text| text.strip_suffix('\0')).unwrap_or_default()
+        let text = self.with_nul();
+        &text[..text.len() - 1]
     }
 
     /// The text and its NUL.
     pub fn with_nul(&self) -> &str {
-        self.0.as_deref().unwrap_or("\0")
+        match &self.0 {
+            Terminated::Static(text) => text,
+            Terminated::Owned(text) => text,
+            Terminated::Shared(text) => text,
+        }
+    }
+
+    /// The parts, which have no NUL inside, one after the other.
+    pub(crate) fn concat(parts: &[&str]) -> Self {
+        let mut text =
+            String::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + 1);
+        parts.iter().for_each(|part| text.push_str(part));
+        text.push('\0');
+        Self(Terminated::Owned(text))
+    }
+
+    /// The same in memory that its clones share.
+    pub(crate) fn shared(self) -> Self {
+        Self(Terminated::Shared(self.with_nul().into()))
     }
 }
 
@@ -51,9 +78,23 @@ impl From<String> for Text {
         }
         text.reserve_exact(1);
         text.push('\0');
-        Self(Some(Cow::Owned(text)))
+        Self(Terminated::Owned(text))
     }
 }
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.with_nul() == other.with_nul()
+    }
+}
+
+impl Eq for Text {}
 
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

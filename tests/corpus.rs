@@ -179,11 +179,11 @@ impl Bench {
         let challenge = hex(&self.config.0["server_challenge"]).try_into().expect("8 bytes");
         let time = FileTime(self.config.number("time"));
         let timestamp = self.config.yes("send_timestamp").then_some(time);
-        let issued = FileTime(self.config.number("challenge_issued"));
-        Challenged::answer(negotiate, &self.names, &challenge, issued, timestamp)
+        Challenged::answer(negotiate, &self.names, &challenge, timestamp)
     }
 
     fn verify(&self, challenged: &Challenged, token: &[u8]) -> Result<Proof, Reason> {
+        let now = FileTime(self.config.number("now"));
         let context = Context {
             accounts: &self.users,
             names: &self.names,
@@ -208,7 +208,8 @@ impl Bench {
                 Value::Null => ServiceNames::Any,
                 _ => ServiceNames::Hosts(&self.spns),
             },
-            now: FileTime(self.config.number("now")),
+            now,
+            age: now.distance(FileTime(self.config.number("challenge_issued"))),
         };
         challenged.verify(token, &context)
     }
@@ -311,8 +312,7 @@ fn judge_authenticate(bench: &Bench, case: &Value, verdict: &str) -> Result<(), 
     if let Some(other) = other_challenge(case) {
         challenge[24..32].copy_from_slice(&hex(&Value::from(other)));
     }
-    let issued = FileTime(bench.config.number("challenge_issued"));
-    let challenged = Challenged::import(&hex(&case["state"]["negotiate"]), &challenge, issued)
+    let challenged = Challenged::import(&hex(&case["state"]["negotiate"]), &challenge)
         .map_err(|reason| reason.name().as_str().to_owned())?;
     compare(bench, &challenged, &token, &case["expect"], verdict)
 }
@@ -403,11 +403,9 @@ fn judge_captured(ntlm: &Value, token: &Value) -> Result<(), String> {
     for (policy, verdict) in policies {
         let case = serde_json::json!({ "policy_override": policy });
         let bench = Bench::new(ntlm, &case);
-        let issued = FileTime(bench.config.number("challenge_issued"));
         let state = &token["state"];
-        let challenged =
-            Challenged::import(&hex(&state["negotiate"]), &hex(&state["challenge"]), issued)
-                .map_err(|reason| reason.name().as_str().to_owned())?;
+        let challenged = Challenged::import(&hex(&state["negotiate"]), &hex(&state["challenge"]))
+            .map_err(|reason| reason.name().as_str().to_owned())?;
         let mut expect = token["expect"].clone();
         expect["session_base_key"] = token["checks"]["session_base_key"].clone();
         compare(&bench, &challenged, &message, &expect, &verdict)

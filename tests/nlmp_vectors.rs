@@ -14,6 +14,8 @@ use des::cipher::{BlockCipherEncrypt, KeyInit};
 use hmac::Mac;
 use md4::{Digest, Md4};
 use md5::Md5;
+use std::time::Duration;
+
 use negotiate_auth::accounts::{Account, AccountName, Accounts, Entry};
 use negotiate_auth::ntlm::flags::Flags;
 use negotiate_auth::ntlm::message::{Authenticate, Challenge, ChallengeParts, Ntlmv2Response};
@@ -87,6 +89,7 @@ impl Vectors {
             channel_bindings: ChannelBindings::Off,
             service_names: ServiceNames::Any,
             now: FileTime(0),
+            age: Duration::ZERO,
         };
         challenge.verify(token, &context)
     }
@@ -402,7 +405,7 @@ fn nlmp_4_2_4_3_authenticate_is_accepted() {
     assert_eq!(read.encrypted_session_key, v.value("EncryptedSessionKey"));
     assert_eq!(read.mic(), None);
 
-    let challenged = Challenged::import(&negotiate(), &v.value("CHALLENGE"), FileTime(0));
+    let challenged = Challenged::import(&negotiate(), &v.value("CHALLENGE"));
     let proof = v.judge(&challenged.expect("messages"), &message).expect("a proof");
     assert_eq!(proof.account().name().as_str(), "Domain\\User");
     assert_eq!(proof.session_base_key().expose()[..], v.value("SessionBaseKey"));
@@ -512,8 +515,7 @@ fn authenticate_reads_as_published<'a>(
 
 /// Our own CHALLENGE with the published ServerChallenge: right as it is, the response is refused.
 fn ntlmv1_is_refused(v: &Vectors, message: &[u8]) {
-    let challenged =
-        Challenged::answer(&negotiate(), &names(), &v.server_challenge(), FileTime(0), None);
+    let challenged = Challenged::answer(&negotiate(), &names(), &v.server_challenge(), None);
     let result = v.judge(&challenged.expect("a CHALLENGE"), message);
     assert_eq!(result.err(), Some(Reason::Ntlmv1Refused));
 }

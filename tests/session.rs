@@ -12,3 +12,6 @@ mod redirect;
 mod refusal;
 #[path = "session/sign_in.rs"]
 mod sign_in;
+#[cfg(feature = "slow-accounts")]
+#[path = "session/waiting.rs"]
+mod waiting;

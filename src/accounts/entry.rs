@@ -4,6 +4,7 @@
 //! name is checked after its escapes are undone, and nothing is trimmed. Writing gives back what
 //! reading gave. No message holds a part of the line, because any part may be a misplaced hash.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use zeroize::Zeroizing;
@@ -28,28 +29,11 @@ impl Entry {
     /// Reads a line without its newline; a carriage return before that is part of the newline.
     /// `None` is a comment or a blank line.
     pub fn parse(line: &str) -> Result<Option<Self>, EntryError> {
-        let line = line.strip_suffix('\r').unwrap_or(line);
-        if line.starts_with(BYTE_ORDER_MARK) {
-            return Err(EntryError::ByteOrderMark);
-        }
-        let start = line.trim_start_matches([' ', '\t']);
-        if start.is_empty() || start.starts_with('#') {
+        let Some(Line { domain, user, nt_hash, groups }) = Line::parse(line)? else {
             return Ok(None);
-        }
-        let (account, rest) = cut(line);
-        let (domain, user) = account.split_once('\\').ok_or(EntryError::NoDomain)?;
-        let (hash, rest) = cut(rest.ok_or(EntryError::NoHash)?);
-        let (groups, attributes) = cut(rest.unwrap_or(""));
-        let entry = Self {
-            domain: parse_name(domain, Part::Domain)?,
-            user: parse_name(user, Part::User)?,
-            nt_hash: parse_hash(hash)?,
-            groups: Self::parse_groups(groups)?,
         };
-        match attributes {
-            None | Some("") => Ok(Some(entry)),
-            Some(_) => Err(EntryError::Attribute),
-        }
+        let groups = Self::parse_groups(groups)?;
+        Ok(Some(Self { domain: domain.into(), user: user.into(), nt_hash, groups }))
     }
 
     /// Reads groups as a line has them: separated by commas, with escapes. "" is none.
@@ -57,7 +41,7 @@ impl Entry {
         if list.is_empty() {
             return Ok(Vec::new());
         }
-        list.split(',').map(|group| parse_name(group, Part::Group)).collect()
+        list.split(',').map(|group| parse_name(group, Part::Group).map(Cow::into_owned)).collect()
     }
 
     /// Says whether a line can hold this entry: what passes is read back equal from
@@ -93,6 +77,44 @@ impl Entry {
         }
         debug_assert!(line.len() <= room);
         line
+    }
+}
+
+/// A line taken apart, without a copy of what needs none.
+pub(super) struct Line<'a> {
+    pub(super) domain: Cow<'a, str>,
+    pub(super) user: Cow<'a, str>,
+    pub(super) nt_hash: Option<Secret<16>>,
+    /// Still to be read by [`Entry::parse_groups`].
+    pub(super) groups: &'a str,
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn parse(line: &'a str) -> Result<Option<Self>, EntryError> {
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        if line.starts_with(BYTE_ORDER_MARK) {
+            return Err(EntryError::ByteOrderMark);
+        }
+        let start = line.trim_start_matches([' ', '\t']);
+        if start.is_empty() || start.starts_with('#') {
+            return Ok(None);
+        }
+        let (account, rest) = cut(line, b':');
+        let (domain, Some(user)) = cut(account, b'\\') else {
+            return Err(EntryError::NoDomain);
+        };
+        let (hash, rest) = cut(rest.ok_or(EntryError::NoHash)?, b':');
+        let (groups, attributes) = cut(rest.unwrap_or(""), b':');
+        let line = Self {
+            domain: parse_name(domain, Part::Domain)?,
+            user: parse_name(user, Part::User)?,
+            nt_hash: parse_hash(hash)?,
+            groups,
+        };
+        match attributes {
+            None | Some("") => Ok(Some(line)),
+            Some(_) => Err(EntryError::Attribute),
+        }
     }
 }
 
@@ -186,10 +208,11 @@ impl fmt::Display for Part {
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// A field and what follows its colon.
-fn cut(line: &str) -> (&str, Option<&str>) {
-    match line.split_once(':') {
-        Some((field, rest)) => (field, Some(rest)),
+/// A field and what follows its `end`, an ASCII character. Fields are short: a search that is made
+/// for long ones takes longer.
+fn cut(line: &str, end: u8) -> (&str, Option<&str>) {
+    match line.bytes().position(|byte| byte == end) {
+        Some(at) => (&line[..at], Some(&line[at + 1..])),
         None => (line, None),
     }
 }
@@ -206,7 +229,7 @@ fn parse_hash(text: &str) -> Result<Option<Secret<16>>, EntryError> {
     Ok(Some(Secret::new(*hash)))
 }
 
-fn parse_name(text: &str, part: Part) -> Result<String, EntryError> {
+fn parse_name(text: &str, part: Part) -> Result<Cow<'_, str>, EntryError> {
     let name = unescape(text, part)?;
     check_name(&name, part)?;
     Ok(name)
@@ -216,6 +239,11 @@ fn parse_name(text: &str, part: Part) -> Result<String, EntryError> {
 fn check_name(name: &str, part: Part) -> Result<(), EntryError> {
     if name.is_empty() {
         return Err(EntryError::Empty(part));
+    }
+    // As almost all are.
+    let is_plain = |byte| matches!(byte, b' '..=b'~') && byte != b'\\';
+    if name.len() <= MAX_UNITS && name.bytes().all(is_plain) {
+        return Ok(());
     }
     let mut units = 0;
     for c in name.chars() {
@@ -241,9 +269,12 @@ fn is_refused(c: char) -> bool {
 }
 
 /// Undoes the escapes of one name.
-fn unescape(text: &str, part: Part) -> Result<String, EntryError> {
+fn unescape(text: &str, part: Part) -> Result<Cow<'_, str>, EntryError> {
     if text.starts_with(' ') || text.ends_with(' ') {
         return Err(EntryError::Space(part));
+    }
+    if !text.bytes().any(|byte| byte == b'%') {
+        return Ok(Cow::Borrowed(text));
     }
     let mut pieces = text.split('%');
     let mut name = String::with_capacity(text.len());
@@ -256,7 +287,7 @@ fn unescape(text: &str, part: Part) -> Result<String, EntryError> {
         }
         name.push_str(rest);
     }
-    Ok(name)
+    Ok(Cow::Owned(name))
 }
 
 /// At which ends of a name a space needs an escape.

@@ -1,13 +1,14 @@
 //! An accounts file: read once per process and path, looked up without a lock, read again as a job
 //! when it has changed. A file that cannot be read any more leaves the last good table in place.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,9 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
-use super::{Account, AccountName, Accounts, Entry};
+use super::entry::Line;
+use super::{Account, AccountName, Accounts, Entry, EntryError};
+use crate::job::{Jobs, Permit};
 use crate::names;
 use crate::secret::Secret;
 use crate::text::Text;
@@ -42,8 +45,8 @@ pub struct AccountsFile {
     /// When the file is to be looked at next, in milliseconds since `opened`.
     look_again: AtomicU64,
     opened: Instant,
-    /// Whether somebody reads it again right now.
-    reading: AtomicBool,
+    /// Who reads it again right now: one at a time.
+    readers: Jobs,
     /// What an administrator has to be told and has not been yet.
     notice: Mutex<Option<Notice>>,
 }
@@ -57,27 +60,16 @@ pub struct Notice {
     pub warns: bool,
 }
 
-/// Whether the table is that of the file.
-pub enum Freshness {
-    /// As far as is known.
-    Current,
-    /// The file has changed, and whoever holds this is to read it.
-    Changed(Reread),
+/// The right, and the duty, to read a changed file again.
+pub(super) struct Reread {
+    file: Arc<AccountsFile>,
+    _permit: Permit,
 }
-
-/// The right, and the duty, to read a changed file again. Only one exists for a file at a time.
-pub struct Reread(Arc<AccountsFile>);
 
 impl Reread {
     /// Reads the file and swaps the table, or keeps the last good one; either leaves a notice.
-    pub fn run(&self) {
-        self.0.reread();
-    }
-}
-
-impl Drop for Reread {
-    fn drop(&mut self) {
-        self.0.reading.store(false, Ordering::Release);
+    pub(super) fn run(&self) {
+        self.file.reread();
     }
 }
 
@@ -126,7 +118,7 @@ pub fn open(path: &Path) -> Result<Arc<AccountsFile>, String> {
         tried: Mutex::new(stamp),
         look_again: AtomicU64::new(0),
         opened: Instant::now(),
-        reading: AtomicBool::new(false),
+        readers: Jobs::default(),
         notice: Mutex::new(None),
     });
     files.push(Arc::downgrade(&file));
@@ -149,7 +141,7 @@ impl AccountsFile {
 
     /// Looks, at most once a second, whether the file has changed. One caller gets the work, the
     /// others go on with the table at hand.
-    pub fn freshness(self: &Arc<Self>) -> Freshness {
+    pub(super) fn reread_if_changed(self: &Arc<Self>) -> Option<Reread> {
         let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         let due = self.look_again.load(Ordering::Relaxed);
         let next = now.saturating_add(LOOK_EVERY.as_millis() as u64);
@@ -158,10 +150,11 @@ impl AccountsFile {
                 .look_again
                 .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
-        if !ours || !self.has_changed() || self.reading.swap(true, Ordering::Acquire) {
-            return Freshness::Current;
+        if !ours || !self.has_changed() {
+            return None;
         }
-        Freshness::Changed(Reread(self.clone()))
+        let permit = self.readers.permit(1)?;
+        Some(Reread { file: self.clone(), _permit: permit })
     }
 
     /// Takes what an administrator has to be told.
@@ -255,6 +248,38 @@ struct Table {
     accounts: HashMap<Box<[u16]>, Arc<Account>>,
 }
 
+/// What many accounts have in common, and share.
+#[derive(Default)]
+struct Shared<'a> {
+    domains: HashMap<Cow<'a, str>, Text>,
+    groups: HashMap<&'a str, Arc<[Text]>>,
+}
+
+impl<'a> Shared<'a> {
+    fn account(&mut self, line: Line<'a>) -> Result<Account, EntryError> {
+        let Line { domain, user, nt_hash, groups } = line;
+        let name = Text::concat(&[&domain, "\\", &user]);
+        let domain = match self.domains.get(&domain) {
+            Some(known) => known.clone(),
+            None => {
+                let text = Text::concat(&[&domain]).shared();
+                self.domains.insert(domain, text.clone());
+                text
+            }
+        };
+        let groups = match self.groups.get(groups) {
+            Some(known) => known.clone(),
+            None => {
+                let list: Arc<[Text]> =
+                    Entry::parse_groups(groups)?.into_iter().map(Text::from).collect();
+                self.groups.insert(groups, list.clone());
+                list
+            }
+        };
+        Ok(Account { name, domain, user: Text::concat(&[&user]), groups, nt_hash })
+    }
+}
+
 impl Table {
     fn read(path: &Path) -> Result<(Self, Stamp), String> {
         let name = path.to_string_lossy();
@@ -291,22 +316,25 @@ impl Table {
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, (usize, String)> {
-        let mut table = Self::default();
-        for (at, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
-            let number = at + 1;
-            let error = |error: String| (number, error);
-            let line = std::str::from_utf8(line).map_err(|_| error("is not UTF-8".into()))?;
-            let Some(entry) = Entry::parse(line).map_err(|wrong| error(wrong.to_string()))? else {
+        let count = |bytes: &[u8]| bytes.iter().filter(|&&byte| byte == b'\n').count();
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| (count(&bytes[..error.valid_up_to()]) + 1, "is not UTF-8".into()))?;
+        let mut accounts = HashMap::with_capacity(count(bytes) + 1);
+        let (mut shared, mut units) = (Shared::default(), Vec::new());
+        for (at, line) in text.split('\n').enumerate() {
+            let error = |error: String| (at + 1, error);
+            let Some(line) = Line::parse(line).map_err(|wrong| error(wrong.to_string()))? else {
                 continue;
             };
-            let key = key(entry.domain.encode_utf16(), entry.user.encode_utf16()).collect();
-            let account = Account::from(entry);
-            if let Some(first) = table.accounts.insert(key, Arc::new(account)) {
+            units.clear();
+            units.extend(key(line.domain.encode_utf16(), line.user.encode_utf16()));
+            let account = shared.account(line).map_err(|wrong| error(wrong.to_string()))?;
+            if let Some(first) = accounts.insert(units[..].into(), Arc::new(account)) {
                 let name = names::Escaped(first.name().as_str());
                 return Err(error(format!("\"{name}\" has a line above already")));
             }
         }
-        Ok(table)
+        Ok(Self { accounts })
     }
 
     fn find(

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::value::DomainNames;
 use super::{ChannelBindingMode, Effective, Network, ServiceName, Settings, Unusable};
-use crate::accounts::AccountsFile;
+use crate::accounts::Backend;
 use crate::http::Scheme;
 use crate::ntlm::ServerNames;
 
@@ -20,7 +20,7 @@ pub struct Scope {
     /// The schemes to offer, in this order.
     pub schemes: Arc<[Scheme]>,
     /// The accounts for NTLM.
-    pub accounts: Arc<AccountsFile>,
+    pub accounts: Backend,
     /// What a CHALLENGE calls this server.
     pub names: Arc<ServerNames>,
     /// Whether sign-ins are bound to TLS.
@@ -31,6 +31,10 @@ pub struct Scope {
     pub proxies: Arc<[Network]>,
     /// How long a challenge may be answered.
     pub handshake_lifetime: Duration,
+    /// How long a request waits for the accounts.
+    pub timeout: Duration,
+    /// How many may wait for the accounts at once.
+    pub max_jobs: usize,
 }
 
 /// What follows from a sign-in.
@@ -100,6 +104,8 @@ impl Settings {
                 .handshake_lifetime
                 .as_ref()
                 .map_or(Duration::from_secs(120), |set| set.value),
+            timeout: self.timeout.as_ref().map_or(Duration::from_secs(10), |set| set.value),
+            max_jobs: self.max_jobs.as_ref().map_or(32, |set| set.value),
         };
         let rules = Rules { persist: self.persist.as_ref().is_none_or(|set| set.value) };
         Ok(Effective { scope: scope.intern(), rules })

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::accounts::{self, AccountsFile};
+use crate::accounts::{self, Backend};
 use crate::http::Scheme;
 use crate::names::Escaped;
 
@@ -88,12 +88,24 @@ pub(super) fn schemes(args: &Args<'_>) -> Result<Arc<[Scheme]>, String> {
     .map(Arc::from)
 }
 
-pub(super) fn accounts(args: &Args<'_>) -> Result<Arc<AccountsFile>, String> {
+pub(super) fn accounts(args: &Args<'_>) -> Result<Backend, String> {
     let arg = args.one()?;
-    match arg.strip_prefix("file:") {
-        Some(path) if !path.is_empty() => accounts::open(&args.path(path)),
+    let (kind, place) = arg.split_once(':').unwrap_or((arg, ""));
+    match (kind, place) {
+        ("file", path) if !path.is_empty() => accounts::open(&args.path(path)).map(Backend::File),
+        #[cfg(feature = "slow-accounts")]
+        ("slow", place) => slow_accounts(args, place),
         _ => Err(format!("\"{}\" is not file:PATH", Escaped(arg))),
     }
+}
+
+/// For tests: `slow:TIME:PATH`.
+#[cfg(feature = "slow-accounts")]
+fn slow_accounts(args: &Args<'_>, place: &str) -> Result<Backend, String> {
+    let slow = place.split_once(':').and_then(|(time, path)| Some((duration(time)?, path)));
+    let (delay, path) = slow.ok_or_else(|| format!("\"{place}\" is not slow:TIME:PATH"))?;
+    let file = accounts::open(&args.path(path))?;
+    Ok(Backend::Slow(Arc::new(accounts::SlowFile::new(file, delay))))
 }
 
 /// A domain's own names.
@@ -252,6 +264,19 @@ pub(super) fn handshake_lifetime(args: &Args<'_>) -> Result<Duration, String> {
     duration(arg)
         .filter(|time| (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(time))
         .ok_or_else(|| format!("\"{}\" is no time from 1s to 1h", Escaped(arg)))
+}
+
+pub(super) fn timeout(args: &Args<'_>) -> Result<Duration, String> {
+    let arg = args.one()?;
+    duration(arg)
+        .filter(|time| (Duration::from_millis(100)..=Duration::from_secs(600)).contains(time))
+        .ok_or_else(|| format!("\"{}\" is no time from 100ms to 10m", Escaped(arg)))
+}
+
+pub(super) fn max_jobs(args: &Args<'_>) -> Result<usize, String> {
+    let arg = args.one()?;
+    let number = arg.parse().ok().filter(|number| (1..=1024).contains(number));
+    number.ok_or_else(|| format!("\"{}\" is no number from 1 to 1024", Escaped(arg)))
 }
 
 /// Numbers with ms, s, m, h or d, one after the other as in `1m30s`; without a unit, seconds.

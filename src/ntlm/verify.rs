@@ -91,6 +91,8 @@ pub struct Context<'a> {
     pub service_names: ServiceNames<'a>,
     /// Now.
     pub now: FileTime,
+    /// How long ago the CHALLENGE was made.
+    pub age: Duration,
 }
 
 /// That a client knows the password of an account. Nothing but [`verify`] makes one.
@@ -196,23 +198,48 @@ pub(super) fn verify(
     token: &[u8],
     context: &Context<'_>,
 ) -> Result<Proof, Reason> {
-    if exchange.issued.distance(context.now) > context.policy.challenge_lifetime {
-        return Err(Reason::Expired);
-    }
-    let message = Authenticate::read(token)?;
-    let claim = Claim::of(challenge, &message)?;
-    let response = ntlmv2_response(&message, &claim)?;
-    let name =
-        AccountName::resolve(&claim.domain, &claim.user, context.names).ok_or(Reason::BadName)?;
-    check_target_info(challenge, &response, context)?;
+    let attempt = Attempt::read(challenge, token, context)?;
+    let name = attempt.account(context.names)?;
+    let Attempt { message, claim, response } = &attempt;
 
-    let (account, key_exchange_key) = prove(challenge, &response, &claim, &name, context)?;
+    let (account, key_exchange_key) = prove(challenge, response, claim, &name, context)?;
 
-    let keys = SessionKeys::new(challenge.flags, key_exchange_key, &message)?;
-    check_mic(exchange, &message, &response.av_pairs, &keys, context.policy.mic)?;
+    let keys = SessionKeys::new(challenge.flags, key_exchange_key, message)?;
+    check_mic(exchange, message, &response.av_pairs, &keys, context.policy.mic)?;
     let channel_bound = check_channel_bindings(&response.av_pairs, context.channel_bindings)?;
     check_service_name(&response.av_pairs, context.service_names)?;
     Ok(Proof { account, channel_bound, keys })
+}
+
+/// An AUTHENTICATE that nothing speaks against but what takes a key to see.
+pub(super) struct Attempt<'a> {
+    message: Authenticate<'a>,
+    claim: Claim,
+    response: Ntlmv2Response<'a>,
+}
+
+impl<'a> Attempt<'a> {
+    /// Takes what can be good; the rest is worth no question to whoever knows the accounts.
+    #[inline]
+    pub(super) fn read(
+        challenge: &Challenge<'_>,
+        token: &'a [u8],
+        context: &Context<'_>,
+    ) -> Result<Self, Reason> {
+        if context.age > context.policy.challenge_lifetime {
+            return Err(Reason::Expired);
+        }
+        let message = Authenticate::read(token)?;
+        let claim = Claim::of(challenge, &message)?;
+        let response = ntlmv2_response(&message, &claim)?;
+        check_target_info(challenge, &response, context)?;
+        Ok(Self { message, claim, response })
+    }
+
+    /// The account that is meant.
+    pub(super) fn account(&self, names: &ServerNames) -> Result<AccountName<'_>, Reason> {
+        AccountName::resolve(&self.claim.domain, &self.claim.user, names).ok_or(Reason::BadName)
+    }
 }
 
 /// Tells NTLMv2 from everything that is refused always (NTLMv1, NTLM2 session response, LM, LMv2

@@ -20,7 +20,7 @@ pub(super) struct Answer {
     proxy: bool,
     fields: Fields,
     detail: Option<Text>,
-    notice: Notice,
+    notice: Option<Box<Notice>>,
     /// The scope that was asked for.
     scope: Option<Arc<Scope>>,
 }
@@ -35,7 +35,7 @@ impl Default for Answer {
             proxy: false,
             fields: Fields::default(),
             detail: None,
-            notice: Notice::default(),
+            notice: None,
             scope: None,
         }
     }
@@ -76,13 +76,7 @@ impl Answer {
         continuable: bool,
         claim: Option<Claim>,
     ) -> Verdict {
-        self.detail = claim.map(|claim| {
-            // With room for most names: growing would take time that tells reasons apart.
-            let sentence = reason.sentence().as_str();
-            let mut detail = String::with_capacity(sentence.len() + 80);
-            let _ = write!(detail, "user {claim}: {sentence}");
-            detail.into()
-        });
+        self.detail = tell(claim, reason);
         if !continuable {
             return self.finish(Verdict::Rejected, 403, reason);
         }
@@ -107,11 +101,12 @@ impl Answer {
         self.finish(Verdict::Wait, 503, Reason::BackendUnavailable)
     }
 
-    /// 503: the job was given up.
-    pub(super) fn give_up(&mut self) -> Verdict {
+    /// 503: nobody waits for the accounts any more, or nobody may.
+    pub(super) fn give_up(&mut self, reason: Reason, claim: Option<Claim>) -> Verdict {
+        self.detail = tell(claim, reason);
         self.fields.clear();
         self.fields.retry_after();
-        self.finish(Verdict::Error, 503, Reason::BackendUnavailable)
+        self.finish(Verdict::Error, 503, reason)
     }
 
     /// 500.
@@ -124,7 +119,7 @@ impl Answer {
     /// Adds what an administrator has to be told.
     pub(super) fn notice(&mut self, notice: Option<Notice>) {
         if let Some(notice) = notice {
-            self.notice = notice;
+            self.notice = Some(Box::new(notice));
         }
     }
 
@@ -154,7 +149,8 @@ impl Answer {
     }
 
     pub(super) fn told(&self) -> &Notice {
-        &self.notice
+        static NONE: Notice = Notice { text: Text::EMPTY, warns: false };
+        self.notice.as_deref().unwrap_or(&NONE)
     }
 
     /// The memory that its texts hold.
@@ -167,4 +163,14 @@ impl Answer {
     fn challenge_status(&self) -> u16 {
         if self.proxy { 407 } else { 401 }
     }
+}
+
+/// The reason's sentence, behind who the client says to be.
+fn tell(claim: Option<Claim>, reason: Reason) -> Option<Text> {
+    let claim = claim?;
+    // With room for most names: growing would take time that tells reasons apart.
+    let sentence = reason.sentence().as_str();
+    let mut detail = String::with_capacity(sentence.len() + 80);
+    let _ = write!(detail, "user {claim}: {sentence}");
+    Some(detail.into())
 }

@@ -1,18 +1,30 @@
-//! What a session takes from the system, and a test replaces.
+//! What a session takes from the system and the process, and a test replaces.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::HalfOpen;
 use crate::ntlm::FileTime;
 
-/// The clock and the maker of ServerChallenge.
+/// The clocks, the maker of ServerChallenge, and the handshakes of the process.
 pub struct Hooks {
-    /// The clock.
+    /// The time of day.
     pub now: fn() -> FileTime,
+    /// A clock that nobody sets.
+    pub uptime: fn() -> Duration,
     /// The maker of ServerChallenge.
     pub server_challenge: fn() -> Option<[u8; 8]>,
+    /// Where half-done handshakes are kept.
+    pub half_open: HalfOpen,
 }
 
-pub(super) static SYSTEM: Hooks = Hooks { now, server_challenge };
+pub(super) static SYSTEM: Hooks =
+    Hooks { now, uptime, server_challenge, half_open: HalfOpen::new() };
+
+fn uptime() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed()
+}
 
 fn now() -> FileTime {
     /// From 1601 to 1970, in units of 100 ns.

@@ -165,6 +165,7 @@ a_changed_file_is_read_on_another_thread(void)
     same = auth_detach(session);
     CHECK(job != NULL && same == job);
     auth_job_free(same);
+    CHECK_IS(auth_timeout(session), 10000);
 
     /* Only one session waits; the others go on with the accounts that are there. */
     CHECK_IS(step(other, config, NULL), AUTH_ACCEPTED);
@@ -173,6 +174,7 @@ a_changed_file_is_read_on_another_thread(void)
     CHECK_IS((uint64_t) pthread_join(start(job), NULL), 0);
     CHECK_IS(auth_resume(session, job), AUTH_ACCEPTED);
     CHECK_TEXT(auth_name(session), "DEMO\\Alice");
+    CHECK_IS(auth_timeout(session), 0);
     CHECK_HAS(auth_notice(session), "changing: read again, 7 accounts");
     CHECK(!auth_notice_warns(session));
     CHECK_HAS(auth_detail(session), "DEMO\\Alice");

@@ -65,6 +65,7 @@ null_is_nobody(void)
     CHECK_IS(auth_step(NULL, NULL, NULL), AUTH_ERROR);
     CHECK_IS(auth_resume(NULL, NULL), AUTH_ERROR);
     CHECK(auth_detach(NULL) == NULL);
+    CHECK_IS(auth_timeout(NULL), 0);
     CHECK_IS(auth_status(NULL), 500);
     CHECK_IS(auth_header(NULL, 0, &name, &value), 0);
     CHECK_TEXT(name, "untouched");

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +13,7 @@ use negotiate_auth::http::Authorization;
 use negotiate_auth::job::Job;
 use negotiate_auth::ntlm::FileTime;
 use negotiate_auth::reason::Reason;
-use negotiate_auth::session::{Connection, HeaderKind, Hooks, Request, Session, Verdict};
+use negotiate_auth::session::{Connection, HalfOpen, HeaderKind, Hooks, Request, Session, Verdict};
 use tempfile::TempDir;
 
 use super::client::Client;
@@ -43,21 +44,31 @@ pub(crate) fn mallory() -> Client {
     Client::new("DEMO", "alice", "guess")
 }
 
+/// 2024-01-01.
+const START: u64 = 133_485_408_000_000_000;
+
 thread_local! {
-    /// 2024-01-01, and as late as a test makes it.
-    static NOW: Cell<u64> = const { Cell::new(133_485_408_000_000_000) };
+    /// As late as a test makes it.
+    static NOW: Cell<u64> = const { Cell::new(START) };
     /// The next ServerChallenge.
     static CHALLENGE: Cell<u64> = const { Cell::new(0x0123_4567_89ab_cdef) };
     static RANDOMNESS: Cell<bool> = const { Cell::new(true) };
+    /// Of this thread: its time is not that of other tests, and so are its handshakes.
+    static HOOKS: &'static Hooks = Box::leak(Box::new(Hooks {
+        now: || FileTime(NOW.get()),
+        uptime: || Duration::from_nanos((NOW.get() - START) * 100),
+        server_challenge: || {
+            CHALLENGE.set(CHALLENGE.get().wrapping_add(1));
+            RANDOMNESS.get().then(|| CHALLENGE.get().to_be_bytes())
+        },
+        half_open: HalfOpen::new(),
+    }));
 }
 
-static HOOKS: Hooks = Hooks {
-    now: || FileTime(NOW.get()),
-    server_challenge: || {
-        CHALLENGE.set(CHALLENGE.get().wrapping_add(1));
-        RANDOMNESS.get().then(|| CHALLENGE.get().to_be_bytes())
-    },
-};
+/// How many handshakes of this thread are half done.
+pub(crate) fn half_open() -> usize {
+    HOOKS.with(|hooks| hooks.half_open.len())
+}
 
 /// Lets time pass on this thread.
 pub(crate) fn pass(milliseconds: u64) {
@@ -209,7 +220,7 @@ impl Visitor {
 
     pub(crate) fn on(connection: Connection) -> Self {
         Self {
-            session: Session::with_hooks(connection, &HOOKS),
+            session: Session::with_hooks(connection, HOOKS.with(|hooks| *hooks)),
             scheme: "NTLM",
             http_version: match connection {
                 Connection::Serial => 1001,

@@ -4,7 +4,7 @@ use negotiate_auth::reason::Reason;
 use negotiate_auth::session::{Connection, HeaderKind, Verdict};
 
 use crate::common::client::Client;
-use crate::common::site::{Site, Visitor, alice, bob, mallory};
+use crate::common::site::{Site, Visitor, alice, bob, half_open, mallory, pass};
 
 /// A connection that alice signed in on.
 fn signed_in(site: &Site, options: &str) -> Visitor {
@@ -332,6 +332,54 @@ fn a_proxy_asks_with_407() {
 }
 
 // ---- Size --------------------------------------------------------------------------------------
+
+#[test]
+fn half_done_handshakes_that_grow_too_old_are_freed_by_those_that_begin_later() {
+    let site = Site::new();
+    let (short, long) = (site.config("handshake_lifetime 10s"), site.config(""));
+    let mut left: Vec<_> = (0..1000).map(|_| Visitor::new()).collect();
+    let tokens: Vec<_> = left
+        .iter_mut()
+        .enumerate()
+        .map(|(at, visitor)| visitor.begin(if at == 0 { &long } else { &short }, &alice()))
+        .collect();
+    assert_eq!(half_open(), 1000);
+    pass(10_001);
+
+    // Each that begins frees some, so that none takes long.
+    let mut visitor = Visitor::new();
+    visitor.begin(&short, &alice());
+    assert!((800..1000).contains(&half_open()), "{}", half_open());
+    for _ in 0..30 {
+        visitor.begin(&short, &alice());
+    }
+    assert_eq!(half_open(), 2, "the one that may still be answered, and the newest");
+
+    left[1].token(&short, &tokens[1]).refused(401, Reason::Expired);
+    left[0].token(&long, &tokens[0]).is("DEMO\\alice");
+    left[2].get(&short).asks(&["NTLM"]);
+    drop((left, visitor));
+    assert_eq!(half_open(), 0);
+}
+
+#[test]
+fn a_half_done_handshake_ends_with_its_connection_and_with_its_next_request() {
+    let site = Site::new();
+    let config = site.config("");
+    let mut visitor = Visitor::new();
+    visitor.begin(&config, &alice());
+    assert_eq!(half_open(), 1);
+    visitor.get(&config).asks(&["NTLM"]);
+    assert_eq!(half_open(), 0);
+    visitor.begin(&config, &alice());
+    visitor.begin(&config, &alice());
+    assert_eq!(half_open(), 1);
+    visitor.sign_in(&config, &alice()).is("DEMO\\alice");
+    assert_eq!(half_open(), 0);
+    visitor.begin(&config, &alice());
+    drop(visitor);
+    assert_eq!(half_open(), 0);
+}
 
 #[test]
 fn a_half_done_handshake_is_small() {
