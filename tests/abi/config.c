@@ -42,6 +42,7 @@ options_take_what_they_allow(void)
         {"accounts", "file:accounts"}, {"domain", "DEMO demo.test"},
         {"channel_binding", "allow"}, {"service_name", "www.demo.test HTTP/demo.test"},
         {"proxies", "10.0.0.0/8 unix:"}, {"handshake_lifetime", "1m30s"},
+        {"timeout", "1m500ms"},        {"max_jobs", "64"},
         {"persist", "off"},
     };
     auth_config *config = auth_config_new();
