@@ -51,7 +51,7 @@ reasons! {
     212 WrongMic "wrong-mic" "the MIC does not fit: the messages were changed on their way, or the client's key differs"
     213 MissingMic "missing-mic" "the MIC that the response promises, or that is required, is missing"
     214 WrongChannelBinding "wrong-channel-binding" "the channel binding is not that of this TLS connection: the client talked to another end point (a TLS proxy or a relay), or sent zeros"
-    215 MissingChannelBinding "missing-channel-binding" "a channel binding is required and is missing, or the connection has no TLS"
+    215 MissingChannelBinding "missing-channel-binding" "a channel binding is required and is missing, or none is possible: no TLS, or none is defined for the server's certificate"
     216 Expired "expired" "the challenge is older than handshake_lifetime"
     217 AccountDisabled "account-disabled" "the account is disabled"
     218 BadName "bad-name" "the user or domain name has characters that names must not have, or is empty or too long"

@@ -64,6 +64,8 @@ pub enum ChannelBindings<'a> {
     Allow(&'a [[u8; 16]]),
     /// One of these.
     Require(&'a [[u8; 16]]),
+    /// There is none, and one is required.
+    Impossible,
 }
 
 /// The services that a client may have meant.
@@ -434,9 +436,9 @@ fn check_channel_bindings(
         ChannelBindings::Off => return Ok(false),
         ChannelBindings::Allow(ours) => (ours, false),
         ChannelBindings::Require(ours) => (ours, true),
+        ChannelBindings::Impossible => return Err(Reason::MissingChannelBinding),
     };
     match av_pairs.get(AvId::CHANNEL_BINDINGS) {
-        _ if required && ours.is_empty() => Err(Reason::MissingChannelBinding),
         None if required => Err(Reason::MissingChannelBinding),
         None => Ok(false),
         Some(_) if ours.is_empty() => Err(Reason::UnknownCertificate),
@@ -535,11 +537,14 @@ mod tests {
         let judge = |value, expected| {
             check_channel_bindings(&AvPairs::read(&pairs(value)).unwrap(), expected)
         };
-        use ChannelBindings::{Allow, Off, Require};
+        use ChannelBindings::{Allow, Impossible, Off, Require};
         for value in [None, Some([0; 16]), Some([1; 16]), Some([9; 16])] {
             assert_eq!(judge(value, Off), Ok(false));
-            assert_eq!(judge(value, Require(&[])), Err(Reason::MissingChannelBinding));
+            assert_eq!(judge(value, Impossible), Err(Reason::MissingChannelBinding));
             assert_eq!(judge(value, Allow(&[])).is_ok(), value.is_none());
+            let unknown =
+                value.map_or(Reason::MissingChannelBinding, |_| Reason::UnknownCertificate);
+            assert_eq!(judge(value, Require(&[])), Err(unknown));
         }
         for expected in [Allow(&ours), Require(&ours)] {
             assert_eq!(judge(Some([2; 16]), expected), Ok(true));

@@ -31,7 +31,7 @@ impl Bindings {
         match (mode, self) {
             (Off, _) | (Allow, Self::None) => ChannelBindings::Off,
             (Allow, Self::OneOf(bindings)) => ChannelBindings::Allow(bindings),
-            (Require, Self::None) => ChannelBindings::Require(&[]),
+            (Require, Self::None) => ChannelBindings::Impossible,
             (Require, Self::OneOf(bindings)) => ChannelBindings::Require(bindings),
         }
     }

@@ -449,7 +449,7 @@ fn any_certificate_of_the_connection_binds_and_unusable_ones_do_not() {
     };
     sign_in(&[b"no certificate", &der]).is("DEMO\\alice");
     sign_in(&[b"no certificate"]).refused(401, Reason::MissingChannelBinding);
-    sign_in(&[]).refused(401, Reason::MissingChannelBinding);
+    sign_in(&[]).refused(401, Reason::UnknownCertificate);
 }
 
 #[test]
