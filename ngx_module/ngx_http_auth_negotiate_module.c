@@ -7,26 +7,11 @@
  */
 
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
-#include <negotiate_auth.h>
+#include "ngx_http_auth_negotiate.h"
 
 
 #define NGX_HTTP_AUTH_NEGOTIATE_MAX_TEXT  1024
 #define NGX_HTTP_AUTH_NEGOTIATE_VARS      4
-
-
-#if (NGX_HTTP_SSL)
-
-/* an nginx that has OpenSSL linked in, or has none, does not export these */
-
-#pragma weak SSL_get_certificate
-#pragma weak SSL_ctrl
-#pragma weak i2d_X509
-
-#endif
 
 
 typedef struct {
@@ -41,85 +26,31 @@ typedef struct {
     ngx_flag_t                 enable;
     char                      *place;           /* of "enable" */
     auth_config               *config;
+    ngx_thread_pool_t         *thread_pool;
 } ngx_http_auth_negotiate_loc_conf_t;
-
-
-typedef struct {
-    ngx_table_elt_t           *elt;
-    u_char                    *value;
-    ngx_uint_t                 kind;
-} ngx_http_auth_negotiate_header_t;
-
-
-/*
- * A client connection, or one request where requests share the connection.
- * It is found by its cleanup handler in the pool of whichever it is, because
- * an internal redirect clears the contexts of a request, but not its pool.
- */
-
-typedef struct {
-    auth_session              *session;
-
-    /* a request that "keepalive_requests" did not apply to */
-    ngx_uint_t                 kept;
-
-    /* the current request, by its number on the connection */
-    ngx_uint_t                 request;
-    ngx_array_t               *headers;
-                                  /* of ngx_http_auth_negotiate_header_t */
-    auth_reason                reason;
-    ngx_uint_t                 refused;         /* the status, or 0 */
-    unsigned                   stepped:1;
-} ngx_http_auth_negotiate_ctx_t;
 
 
 typedef auth_str (*ngx_http_auth_negotiate_get_pt)(const auth_session *session);
 
 
 static ngx_int_t ngx_http_auth_negotiate_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_auth_negotiate_step(ngx_http_request_t *r,
+    ngx_http_auth_negotiate_ctx_t *ctx,
+    ngx_http_auth_negotiate_loc_conf_t *anlcf);
 static ngx_int_t ngx_http_auth_negotiate_finish(ngx_http_request_t *r,
-    ngx_http_auth_negotiate_ctx_t *ctx, auth_request *request,
-    auth_verdict verdict);
-static auth_verdict ngx_http_auth_negotiate_wait(auth_session *session);
-static void ngx_http_auth_negotiate_log(ngx_http_request_t *r,
-    ngx_http_auth_negotiate_ctx_t *ctx, auth_request *request,
-    auth_verdict verdict);
-
-static ngx_int_t ngx_http_auth_negotiate_add_headers(ngx_http_request_t *r,
     ngx_http_auth_negotiate_ctx_t *ctx);
-static ngx_int_t ngx_http_auth_negotiate_add_header(ngx_http_request_t *r,
-    ngx_http_auth_negotiate_ctx_t *ctx, ngx_uint_t kind, auth_str *name,
-    auth_str *value);
-static void ngx_http_auth_negotiate_drop_headers(
-    ngx_http_auth_negotiate_ctx_t *ctx, ngx_uint_t kinds);
-static ngx_int_t ngx_http_auth_negotiate_header_filter(ngx_http_request_t *r);
-static ngx_uint_t ngx_http_auth_negotiate_cleared(
+static void ngx_http_auth_negotiate_log(ngx_http_request_t *r,
     ngx_http_auth_negotiate_ctx_t *ctx);
 
 static ngx_http_auth_negotiate_ctx_t *ngx_http_auth_negotiate_create_ctx(
-    ngx_http_request_t *r);
-static ngx_http_auth_negotiate_ctx_t *ngx_http_auth_negotiate_get_ctx(
     ngx_http_request_t *r);
 static ngx_pool_t *ngx_http_auth_negotiate_pool(ngx_http_request_t *r);
 static ngx_http_auth_negotiate_ctx_t *ngx_http_auth_negotiate_find_ctx(
     ngx_pool_t *pool);
 static void ngx_http_auth_negotiate_cleanup(void *data);
 
-static void ngx_http_auth_negotiate_read_headers(ngx_http_request_t *r,
-    auth_request *request, auth_str *authorization);
-static ngx_uint_t ngx_http_auth_negotiate_forwarded(ngx_table_elt_t *h);
-static ngx_uint_t ngx_http_auth_negotiate_persistent(ngx_http_request_t *r);
-static void ngx_http_auth_negotiate_read_peer(ngx_http_request_t *r,
-    auth_request *request);
-static ngx_int_t ngx_http_auth_negotiate_read_tls(ngx_http_request_t *r,
-    auth_request *request);
-#if (NGX_HTTP_SSL)
-static ngx_int_t ngx_http_auth_negotiate_certificate(ngx_http_request_t *r,
-    ngx_array_t *certificates, X509 *x509);
-#endif
-
 static ngx_int_t ngx_http_auth_negotiate_set_variables(ngx_http_request_t *r,
-    ngx_http_auth_negotiate_ctx_t *ctx, auth_verdict verdict);
+    ngx_http_auth_negotiate_ctx_t *ctx);
 static ngx_int_t ngx_http_auth_negotiate_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_auth_negotiate_remote_user(ngx_http_request_t *r,
@@ -148,7 +79,6 @@ static ngx_int_t ngx_http_auth_negotiate_add_variables(ngx_conf_t *cf);
 static ngx_int_t ngx_http_auth_negotiate_init(ngx_conf_t *cf);
 static void ngx_http_auth_negotiate_init_remote_user(ngx_conf_t *cf,
     ngx_str_t *name);
-static ngx_int_t ngx_http_auth_negotiate_filter_init(ngx_conf_t *cf);
 
 
 #define ngx_http_auth_negotiate_key(name)                                     \
@@ -180,7 +110,17 @@ static ngx_command_t  ngx_http_auth_negotiate_commands[] = {
       ngx_http_auth_negotiate_key("auth_negotiate_service_name"),
       ngx_http_auth_negotiate_key("auth_negotiate_proxies"),
       ngx_http_auth_negotiate_key("auth_negotiate_handshake_lifetime"),
+      ngx_http_auth_negotiate_key("auth_negotiate_timeout"),
+      ngx_http_auth_negotiate_key("auth_negotiate_max_jobs"),
       ngx_http_auth_negotiate_key("auth_negotiate_persist"),
+
+    { ngx_string("auth_negotiate_thread_pool"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_HTTP_LMT_CONF
+                        |NGX_CONF_TAKE1,
+      ngx_http_auth_negotiate_thread_pool,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_auth_negotiate_loc_conf_t, thread_pool),
+      NULL },
 
       ngx_null_command
 };
@@ -219,41 +159,6 @@ ngx_module_t  ngx_http_auth_negotiate_module = {
 };
 
 
-static ngx_http_module_t  ngx_http_auth_negotiate_filter_module_ctx = {
-    NULL,                                  /* preconfiguration */
-    ngx_http_auth_negotiate_filter_init,   /* postconfiguration */
-
-    NULL,                                  /* create main configuration */
-    NULL,                                  /* init main configuration */
-
-    NULL,                                  /* create server configuration */
-    NULL,                                  /* merge server configuration */
-
-    NULL,                                  /* create location configuration */
-    NULL                                   /* merge location configuration */
-};
-
-
-/* for this file and the list of modules linked with it only */
-
-__attribute__ ((visibility ("hidden")))
-ngx_module_t  ngx_http_auth_negotiate_filter_module = {
-    NGX_MODULE_V1,
-    &ngx_http_auth_negotiate_filter_module_ctx,
-                                           /* module context */
-    NULL,                                  /* module directives */
-    NGX_HTTP_MODULE,                       /* module type */
-    NULL,                                  /* init master */
-    NULL,                                  /* init module */
-    NULL,                                  /* init process */
-    NULL,                                  /* init thread */
-    NULL,                                  /* exit thread */
-    NULL,                                  /* exit process */
-    NULL,                                  /* exit master */
-    NGX_MODULE_V1_PADDING
-};
-
-
 static ngx_http_variable_t  ngx_http_auth_negotiate_vars[] = {
 
     { ngx_string("auth_negotiate_user"), NULL,
@@ -271,17 +176,11 @@ static ngx_http_variable_t  ngx_http_auth_negotiate_vars[] = {
 };
 
 
-static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
-
-
 /* nginx skips the access phase in subrequests: they share the identity */
 
 static ngx_int_t
 ngx_http_auth_negotiate_handler(ngx_http_request_t *r)
 {
-    auth_str                             authorization[2];
-    auth_request                         request;
-    auth_verdict                         verdict;
     ngx_http_auth_negotiate_ctx_t       *ctx;
     ngx_http_auth_negotiate_loc_conf_t  *anlcf;
 
@@ -296,31 +195,41 @@ ngx_http_auth_negotiate_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    if (ctx->wait) {
+        /* any event of the connection leads here */
+        return NGX_AGAIN;
+    }
+
+    if (ctx->resumed) {
+        ctx->resumed = 0;
+        return ngx_http_auth_negotiate_finish(r, ctx);
+    }
+
     if (ctx->refused && r->error_page) {
         /* the error page of a refusal is refused alike, whoever may see it */
         return ctx->refused;
     }
 
-    ngx_memzero(&request, sizeof(auth_request));
+    return ngx_http_auth_negotiate_step(r, ctx, anlcf);
+}
 
-    request.size = sizeof(auth_request);
-    request.method.data = (char *) r->method_name.data;
-    request.method.len = r->method_name.len;
-    request.http_version = r->http_version;
 
-    ngx_http_auth_negotiate_read_headers(r, &request, authorization);
+static ngx_int_t
+ngx_http_auth_negotiate_step(ngx_http_request_t *r,
+    ngx_http_auth_negotiate_ctx_t *ctx,
+    ngx_http_auth_negotiate_loc_conf_t *anlcf)
+{
+    auth_str      authorization[2];
+    auth_request  request;
 
-    if (ngx_http_auth_negotiate_persistent(r)) {
-        request.flags |= AUTH_REQUEST_PERSISTENT;
-    }
-
-    if (request.flags & AUTH_REQUEST_FORWARDED) {
-        ngx_http_auth_negotiate_read_peer(r, &request);
-    }
-
-    if (ngx_http_auth_negotiate_read_tls(r, &request) != NGX_OK) {
+    if (ngx_http_auth_negotiate_read_request(r, &request, authorization)
+        != NGX_OK)
+    {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
+
+    ctx->credentials = (request.authorization_count != 0);
+    ctx->persistent = ((request.flags & AUTH_REQUEST_PERSISTENT) != 0);
 
     if (ctx->stepped) {
         /* after an internal redirect the new answer replaces the old one */
@@ -330,45 +239,47 @@ ngx_http_auth_negotiate_handler(ngx_http_request_t *r)
         ctx->headers = NULL;
     }
 
-    verdict = auth_step(ctx->session, anlcf->config, &request);
+    ctx->verdict = auth_step(ctx->session, anlcf->config, &request);
 
-    if (verdict == AUTH_WAIT) {
-        verdict = ngx_http_auth_negotiate_wait(ctx->session);
+    if (ctx->verdict == AUTH_WAIT
+        && ngx_http_auth_negotiate_wait(r, ctx, anlcf->thread_pool)
+           == NGX_AGAIN)
+    {
+        return NGX_AGAIN;
     }
 
-    return ngx_http_auth_negotiate_finish(r, ctx, &request, verdict);
+    return ngx_http_auth_negotiate_finish(r, ctx);
 }
 
 
 static ngx_int_t
 ngx_http_auth_negotiate_finish(ngx_http_request_t *r,
-    ngx_http_auth_negotiate_ctx_t *ctx, auth_request *request,
-    auth_verdict verdict)
+    ngx_http_auth_negotiate_ctx_t *ctx)
 {
     ngx_uint_t  status;
 
-    ngx_http_auth_negotiate_log(r, ctx, request, verdict);
+    ngx_http_auth_negotiate_log(r, ctx);
 
     ctx->stepped = 1;
     ctx->reason = auth_why(ctx->session);
 
-    if (ngx_http_auth_negotiate_set_variables(r, ctx, verdict) != NGX_OK
+    if (ngx_http_auth_negotiate_set_variables(r, ctx) != NGX_OK
         || ngx_http_auth_negotiate_add_headers(r, ctx) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (verdict == AUTH_ACCEPTED) {
+    if (ctx->verdict == AUTH_ACCEPTED) {
         ctx->refused = 0;
         return NGX_OK;
     }
 
     status = auth_status(ctx->session);
 
-    if (verdict == AUTH_CHALLENGE
+    if (ctx->verdict == AUTH_CHALLENGE
         && status == NGX_HTTP_UNAUTHORIZED
-        && request->authorization_count
-        && (request->flags & AUTH_REQUEST_PERSISTENT)
+        && ctx->credentials
+        && ctx->persistent
         && (ctx->kept == 0 || ctx->kept == ctx->request))
     {
         /*
@@ -392,28 +303,9 @@ ngx_http_auth_negotiate_finish(ngx_http_request_t *r,
 }
 
 
-static auth_verdict
-ngx_http_auth_negotiate_wait(auth_session *session)
-{
-    auth_verdict     verdict;
-    const auth_job  *job;
-
-    job = auth_detach(session);
-
-    auth_job_run(job);
-
-    verdict = auth_resume(session, job);
-
-    auth_job_free(job);
-
-    return verdict;
-}
-
-
 static void
 ngx_http_auth_negotiate_log(ngx_http_request_t *r,
-    ngx_http_auth_negotiate_ctx_t *ctx, auth_request *request,
-    auth_verdict verdict)
+    ngx_http_auth_negotiate_ctx_t *ctx)
 {
     auth_str     text;
     ngx_uint_t   level;
@@ -440,10 +332,10 @@ ngx_http_auth_negotiate_log(ngx_http_request_t *r,
                       text.data);
     }
 
-    switch (verdict) {
+    switch (ctx->verdict) {
 
     case AUTH_ACCEPTED:
-        if (request->authorization_count == 0) {
+        if (!ctx->credentials) {
             /* the connection had signed in before */
             return;
         }
@@ -469,179 +361,6 @@ ngx_http_auth_negotiate_log(ngx_http_request_t *r,
                   reason, auth_reason_name(reason),
                   ngx_min(text.len, NGX_HTTP_AUTH_NEGOTIATE_MAX_TEXT),
                   text.data);
-}
-
-
-static ngx_int_t
-ngx_http_auth_negotiate_add_headers(ngx_http_request_t *r,
-    ngx_http_auth_negotiate_ctx_t *ctx)
-{
-    auth_str    name, value;
-    uint32_t    kind;
-    ngx_uint_t  i;
-
-    for (i = 0; /* void */ ; i++) {
-
-        kind = auth_header(ctx->session, i, &name, &value);
-
-        if (kind == 0) {
-            return NGX_OK;
-        }
-
-        if (ngx_http_auth_negotiate_add_header(r, ctx, kind, &name, &value)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-}
-
-
-static ngx_int_t
-ngx_http_auth_negotiate_add_header(ngx_http_request_t *r,
-    ngx_http_auth_negotiate_ctx_t *ctx, ngx_uint_t kind, auth_str *name,
-    auth_str *value)
-{
-    u_char                            *p;
-    ngx_table_elt_t                   *h;
-    ngx_http_auth_negotiate_header_t  *header;
-#if (nginx_version >= 1023000)
-    ngx_table_elt_t                  **ph;
-#endif
-
-    if (ctx->headers == NULL) {
-        ctx->headers = ngx_array_create(r->pool, 4,
-                                    sizeof(ngx_http_auth_negotiate_header_t));
-        if (ctx->headers == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-    p = ngx_pnalloc(r->pool, name->len + value->len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    header = ngx_array_push(ctx->headers);
-    if (header == NULL) {
-        return NGX_ERROR;
-    }
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        ctx->headers->nelts--;
-        return NGX_ERROR;
-    }
-
-    h->hash = 1;
-    h->key.len = name->len;
-    h->key.data = p;
-    h->value.len = value->len;
-    h->value.data = ngx_cpymem(p, name->data, name->len);
-    h->lowcase_key = NULL;
-
-    ngx_memcpy(h->value.data, value->data, value->len);
-
-    header->elt = h;
-    header->value = h->value.data;
-    header->kind = kind;
-
-#if (nginx_version >= 1023000)
-    h->next = NULL;
-#endif
-
-    if (kind == AUTH_HEADER_CHALLENGE) {
-
-        /* "satisfy any" clears these when another module lets pass */
-
-#if (nginx_version >= 1023000)
-        for (ph = &r->headers_out.www_authenticate; *ph; ph = &(*ph)->next) {
-            /* void */
-        }
-
-        *ph = h;
-#else
-        if (r->headers_out.www_authenticate == NULL) {
-            r->headers_out.www_authenticate = h;
-        }
-#endif
-    }
-
-    return NGX_OK;
-}
-
-
-static void
-ngx_http_auth_negotiate_drop_headers(ngx_http_auth_negotiate_ctx_t *ctx,
-    ngx_uint_t kinds)
-{
-    ngx_uint_t                         i;
-    ngx_http_auth_negotiate_header_t  *header;
-
-    if (ctx->headers == NULL) {
-        return;
-    }
-
-    header = ctx->headers->elts;
-
-    for (i = 0; i < ctx->headers->nelts; i++) {
-
-        /* ngx_http_clean_header() may have given the place to another */
-
-        if ((header[i].kind & kinds)
-            && header[i].elt->value.data == header[i].value)
-        {
-            header[i].elt->hash = 0;
-        }
-    }
-}
-
-
-static ngx_int_t
-ngx_http_auth_negotiate_header_filter(ngx_http_request_t *r)
-{
-    ngx_http_auth_negotiate_ctx_t  *ctx;
-
-    if (r != r->main) {
-        return ngx_http_next_header_filter(r);
-    }
-
-    ctx = ngx_http_auth_negotiate_get_ctx(r);
-
-    if (ctx
-        && (r->headers_out.status != NGX_HTTP_UNAUTHORIZED
-            || ngx_http_auth_negotiate_cleared(ctx)))
-    {
-        ngx_http_auth_negotiate_drop_headers(ctx, AUTH_HEADER_CHALLENGE);
-    }
-
-    return ngx_http_next_header_filter(r);
-}
-
-
-/* before 1.23.0 "satisfy any" cleared one challenge only */
-
-static ngx_uint_t
-ngx_http_auth_negotiate_cleared(ngx_http_auth_negotiate_ctx_t *ctx)
-{
-    ngx_uint_t                         i;
-    ngx_http_auth_negotiate_header_t  *header;
-
-    if (ctx->headers == NULL) {
-        return 0;
-    }
-
-    header = ctx->headers->elts;
-
-    for (i = 0; i < ctx->headers->nelts; i++) {
-        if (header[i].kind == AUTH_HEADER_CHALLENGE
-            && header[i].elt->hash == 0)
-        {
-            return 1;
-        }
-    }
-
-    return 0;
 }
 
 
@@ -677,6 +396,7 @@ ngx_http_auth_negotiate_create_ctx(ngx_http_request_t *r)
         ctx->headers = NULL;
         ctx->refused = 0;
         ctx->stepped = 0;
+        ctx->resumed = 0;
     }
 
     return ctx;
@@ -685,7 +405,7 @@ ngx_http_auth_negotiate_create_ctx(ngx_http_request_t *r)
 
 /* returns what is known of this request, if it was stepped */
 
-static ngx_http_auth_negotiate_ctx_t *
+ngx_http_auth_negotiate_ctx_t *
 ngx_http_auth_negotiate_get_ctx(ngx_http_request_t *r)
 {
     ngx_http_auth_negotiate_ctx_t  *ctx;
@@ -737,235 +457,9 @@ ngx_http_auth_negotiate_cleanup(void *data)
 }
 
 
-static void
-ngx_http_auth_negotiate_read_headers(ngx_http_request_t *r,
-    auth_request *request, auth_str *authorization)
-{
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    static ngx_str_t  name = ngx_string("Authorization");
-
-    /* the name that chose the server, which a Host field may not be */
-
-    request->host.data = (char *) r->headers_in.server.data;
-    request->host.len = r->headers_in.server.len;
-
-    request->authorization = authorization;
-
-    part = &r->headers_in.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (ngx_http_auth_negotiate_forwarded(&h[i])) {
-            request->flags |= AUTH_REQUEST_FORWARDED;
-            continue;
-        }
-
-        /* two are refused already, more make no difference */
-
-        if (h[i].key.len == name.len
-            && ngx_strncasecmp(h[i].key.data, name.data, name.len) == 0
-            && request->authorization_count < 2)
-        {
-            authorization->data = (char *) h[i].value.data;
-            authorization->len = h[i].value.len;
-
-            authorization++;
-            request->authorization_count++;
-        }
-    }
-}
-
-
-static ngx_uint_t
-ngx_http_auth_negotiate_forwarded(ngx_table_elt_t *h)
-{
-    ngx_str_t  *name;
-
-    static ngx_str_t  names[] = {
-        ngx_string("Via"),
-        ngx_string("Forwarded"),
-        ngx_string("X-Forwarded-For"),
-        ngx_null_string
-    };
-
-    for (name = names; name->len; name++) {
-        if (h->key.len == name->len
-            && ngx_strncasecmp(h->key.data, name->data, name->len) == 0)
-        {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-/*
- * r->keepalive is not asked: "keepalive_requests" may have ended it, and then
- * the client comes again on another connection.
- */
-
-static ngx_uint_t
-ngx_http_auth_negotiate_persistent(ngx_http_request_t *r)
-{
-    ngx_http_core_loc_conf_t  *clcf;
-
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-
-    if (clcf->keepalive_timeout == 0) {
-        return 0;
-    }
-
-    if (r->headers_in.connection_type == 0) {
-        return r->http_version > NGX_HTTP_VERSION_10;
-    }
-
-    return r->headers_in.connection_type == NGX_HTTP_CONNECTION_KEEP_ALIVE;
-}
-
-
-/* the address that realip may have replaced is what "proxies" is about */
-
-static void
-ngx_http_auth_negotiate_read_peer(ngx_http_request_t *r, auth_request *request)
-{
-    ngx_uint_t                  key;
-    ngx_http_variable_value_t  *v;
-
-    static ngx_str_t  name = ngx_string("realip_remote_addr");
-
-    key = ngx_hash_key(name.data, name.len);
-
-    v = ngx_http_get_variable(r, &name, key);
-
-    if (v && !v->not_found) {
-        request->peer.data = (char *) v->data;
-        request->peer.len = v->len;
-        return;
-    }
-
-    request->peer.data = (char *) r->connection->addr_text.data;
-    request->peer.len = r->connection->addr_text.len;
-}
-
-
-static ngx_int_t
-ngx_http_auth_negotiate_read_tls(ngx_http_request_t *r, auth_request *request)
-{
-#if (NGX_HTTP_SSL)
-
-    X509         *shown;
-    ngx_array_t  *certificates;
-    SSL          *ssl;
-
-    if (r->connection->ssl == NULL) {
-        return NGX_OK;
-    }
-
-    request->flags |= AUTH_REQUEST_TLS;
-
-    if (request->authorization_count == 0
-        || SSL_get_certificate == NULL
-        || SSL_ctrl == NULL
-        || i2d_X509 == NULL)
-    {
-        return NGX_OK;
-    }
-
-    certificates = ngx_array_create(r->pool, 2, sizeof(auth_str));
-    if (certificates == NULL) {
-        return NGX_ERROR;
-    }
-
-    /*
-     * OpenSSL does not know which certificate a resumed session was
-     * made with: any of the server's may be the one
-     */
-
-    ssl = r->connection->ssl->connection;
-    shown = SSL_get_certificate(ssl);
-
-    if (SSL_set_current_cert(ssl, SSL_CERT_SET_FIRST)) {
-
-        do {
-            if (ngx_http_auth_negotiate_certificate(r, certificates,
-                                                    SSL_get_certificate(ssl))
-                != NGX_OK)
-            {
-                return NGX_ERROR;
-            }
-
-        } while (SSL_set_current_cert(ssl, SSL_CERT_SET_NEXT));
-
-        SSL_select_current_cert(ssl, shown);
-    }
-
-    request->certificates = certificates->elts;
-    request->certificate_count = certificates->nelts;
-
-#elif (NGX_COMPAT)
-
-    if (r->connection->ssl) {
-        request->flags |= AUTH_REQUEST_TLS;
-    }
-
-#endif
-
-    return NGX_OK;
-}
-
-
-#if (NGX_HTTP_SSL)
-
-static ngx_int_t
-ngx_http_auth_negotiate_certificate(ngx_http_request_t *r,
-    ngx_array_t *certificates, X509 *x509)
-{
-    int        len;
-    u_char    *p;
-    auth_str  *der;
-
-    len = i2d_X509(x509, NULL);
-    if (len <= 0) {
-        return NGX_ERROR;
-    }
-
-    der = ngx_array_push(certificates);
-    if (der == NULL) {
-        return NGX_ERROR;
-    }
-
-    p = ngx_pnalloc(r->pool, len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    der->data = (char *) p;
-    der->len = i2d_X509(x509, &p);
-
-    return NGX_OK;
-}
-
-#endif
-
-
 static ngx_int_t
 ngx_http_auth_negotiate_set_variables(ngx_http_request_t *r,
-    ngx_http_auth_negotiate_ctx_t *ctx, auth_verdict verdict)
+    ngx_http_auth_negotiate_ctx_t *ctx)
 {
     ngx_uint_t                            i;
     ngx_http_variable_value_t            *v;
@@ -983,7 +477,7 @@ ngx_http_auth_negotiate_set_variables(ngx_http_request_t *r,
 
     v = &r->variables[anmcf->remote_user];
 
-    if (verdict == AUTH_ACCEPTED) {
+    if (ctx->verdict == AUTH_ACCEPTED) {
         return ngx_http_auth_negotiate_value(r, v, auth_name(ctx->session));
     }
 
@@ -1272,6 +766,7 @@ ngx_http_auth_negotiate_create_loc_conf(ngx_conf_t *cf)
 
     conf->enable = NGX_CONF_UNSET;
     conf->place = NGX_CONF_UNSET_PTR;
+    conf->thread_pool = NGX_CONF_UNSET_PTR;
 
     return conf;
 }
@@ -1286,6 +781,7 @@ ngx_http_auth_negotiate_merge_loc_conf(ngx_conf_t *cf, void *parent,
 
     ngx_conf_merge_value(conf->enable, prev->enable, 0);
     ngx_conf_merge_ptr_value(conf->place, prev->place, NULL);
+    ngx_conf_merge_ptr_value(conf->thread_pool, prev->thread_pool, NULL);
 
     if (conf->config == NULL) {
         conf->config = prev->config;
@@ -1311,6 +807,10 @@ ngx_http_auth_negotiate_merge_loc_conf(ngx_conf_t *cf, void *parent,
 
     if (!auth_config_check(conf->config, conf->place)) {
         return ngx_http_auth_negotiate_error(cf, conf->config);
+    }
+
+    if (conf->thread_pool == NULL) {
+        return ngx_http_auth_negotiate_default_pool(cf, &conf->thread_pool);
     }
 
     return NGX_CONF_OK;
@@ -1410,14 +910,4 @@ ngx_http_auth_negotiate_init_remote_user(ngx_conf_t *cf, ngx_str_t *name)
 
         return;
     }
-}
-
-
-static ngx_int_t
-ngx_http_auth_negotiate_filter_init(ngx_conf_t *cf)
-{
-    ngx_http_next_header_filter = ngx_http_top_header_filter;
-    ngx_http_top_header_filter = ngx_http_auth_negotiate_header_filter;
-
-    return NGX_OK;
 }
