@@ -18,11 +18,12 @@
 #include "http_ssl.h"
 #include "util_filter.h"
 
+#include "jobs.h"
 #include "negotiate_auth.h"
 #include "server_certificates.h"
 
-#if !AP_MODULE_MAGIC_AT_LEAST(20120211, 102)
-#error "httpd 2.4.47 is the first that this module can be built for"
+#if !AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
+#error "httpd 2.4.49 is the first that this module can be built for"
 #endif
 
 /* Hooks have the parameters that httpd gives them. */
@@ -64,7 +65,10 @@ typedef struct {
     const request_rec *served;          /* which of them has got so far */
     const char *reason;                 /* NULL before the first step */
     char *user;                         /* who has signed in, or NULL */
-    apr_table_t *env;                   /* what else is known of the user */
+    const char *env_user;               /* what else is known of the user */
+    const char *env_domain;
+    const char *env_mechanism;
+    const request_rec *published;       /* has it all; not a subrequest */
     apr_array_header_t *accepted;       /* fields of that verdict, or NULL */
     apr_array_header_t *refused;        /* of the last refusal, or NULL */
     int status;                         /* of a refusal that stands, or 0 */
@@ -267,6 +271,11 @@ static const command_rec auth_negotiate_cmds[] =
     AP_INIT_RAW_ARGS("NegotiateHandshakeLifetime", set_option,
                      "handshake_lifetime", SCOPE,
                      "how long a handshake may take"),
+    AP_INIT_RAW_ARGS("NegotiateTimeout", set_option, "timeout", SCOPE,
+                     "how long a request waits for the accounts"),
+    AP_INIT_RAW_ARGS("NegotiateMaxJobs", set_option, "max_jobs", SCOPE,
+                     "how many requests of a process may wait for the accounts "
+                     "at once"),
     AP_INIT_RAW_ARGS("NegotiatePersist", set_option, "persist", RULE,
                      "'on' if a sign-in with NTLM holds for the connection, "
                      "'off' if every request signs in"),
@@ -431,18 +440,6 @@ static void add_credentials(request_rec *r, auth_negotiate_client *client,
 
 /* Steps */
 
-/* The request's own thread does what may block; nobody else waits for it. */
-static auth_verdict run_job(auth_session *session)
-{
-    const auth_job *job = auth_detach(session);
-    auth_verdict verdict;
-
-    auth_job_run(job);
-    verdict = auth_resume(session, job);
-    auth_job_free(job);
-    return verdict;
-}
-
 static auth_verdict step(request_rec *r, auth_session *session,
                          const auth_request *request)
 {
@@ -457,7 +454,7 @@ static auth_verdict step(request_rec *r, auth_session *session,
     }
 
     verdict = auth_step(session, options, request);
-    return verdict == AUTH_WAIT ? run_job(session) : verdict;
+    return verdict == AUTH_WAIT ? jobs_run(r, session) : verdict;
 }
 
 static char *copy_str(apr_pool_t *p, auth_str str)
@@ -516,19 +513,31 @@ static void log_step(request_rec *r, auth_session *session, int level)
     }
 }
 
+static void set_env(request_rec *r, auth_negotiate_request *record)
+{
+    apr_table_t *env = r->subprocess_env;
+
+    apr_table_setn(env, "NEGOTIATE_REASON", record->reason);
+    if (record->user != NULL && r->user == record->user) {
+        apr_table_setn(env, "NEGOTIATE_USER", record->env_user);
+        apr_table_setn(env, "NEGOTIATE_DOMAIN", record->env_domain);
+        apr_table_setn(env, "NEGOTIATE_MECHANISM", record->env_mechanism);
+    }
+    if (r->main == NULL) {
+        record->published = r;
+    }
+}
+
 /* Redirects and subrequests that stay in a section skip check_authn. */
 static int publish(request_rec *r)
 {
-    const auth_negotiate_request *record = find_record(r);
+    auth_negotiate_request *record = find_record(r);
 
     if (record == NULL || record->reason == NULL) {
         return DECLINED;
     }
-
-    apr_table_setn(r->subprocess_env, "NEGOTIATE_REASON", record->reason);
-    if (record->user != NULL && r->user == record->user) {
-        apr_table_overlap(r->subprocess_env, record->env,
-                          APR_OVERLAP_TABLES_SET);
+    if (record->published != r) {
+        set_env(r, record);
     }
     return OK;
 }
@@ -539,20 +548,16 @@ static int accept_user(request_rec *r, apr_pool_t *p,
     auth_session *session = record->client->session;
 
     record->user = copy_str(p, auth_name(session));
-    record->env = apr_table_make(p, 3);
-    apr_table_setn(record->env, "NEGOTIATE_USER",
-                   copy_str(p, auth_user(session)));
-    apr_table_setn(record->env, "NEGOTIATE_DOMAIN",
-                   copy_str(p, auth_domain(session)));
-    apr_table_setn(record->env, "NEGOTIATE_MECHANISM",
-                   copy_str(p, auth_mechanism(session)));
+    record->env_user = copy_str(p, auth_user(session));
+    record->env_domain = copy_str(p, auth_domain(session));
+    record->env_mechanism = copy_str(p, auth_mechanism(session));
     if (record->accepted == NULL) {
         record->accepted = copy_fields(p, session);
     }
 
     r->user = record->user;
     r->ap_auth_type = copy_str(p, auth_scheme(session));
-    publish(r);
+    set_env(r, record);
     return OK;
 }
 
@@ -604,7 +609,7 @@ static int refuse(request_rec *r, apr_pool_t *p,
     apr_table_unset(r->subprocess_env, "NEGOTIATE_USER");
     apr_table_unset(r->subprocess_env, "NEGOTIATE_DOMAIN");
     apr_table_unset(r->subprocess_env, "NEGOTIATE_MECHANISM");
-    publish(r);
+    set_env(r, record);
     return status;
 }
 
@@ -757,6 +762,7 @@ static void register_hooks(apr_pool_t *p)
         ap_register_output_filter("AUTH_NEGOTIATE", answer_filter, NULL,
                                   AP_FTYPE_CONTENT_SET);
     server_certificates_register_hooks();
+    jobs_register_hooks();
 }
 
 AP_DECLARE_MODULE(auth_negotiate) =
