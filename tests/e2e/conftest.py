@@ -1,7 +1,8 @@
-"""Both servers run once for the whole suite, and every test says which it needs.
+"""The servers run once for the whole suite, and every test says which it needs.
 
-server: nginx and httpd in turn; site: each over http and https; secure_site and
-plain_site: over one of them; nginx_site and httpd_site: where they differ.
+server: nginx, the newest nginx and httpd in turn; site: each over http and https;
+secure_site and plain_site: over one of them; nginx_site and httpd_site: where they
+differ.
 """
 
 import pathlib
@@ -12,12 +13,15 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 import application
-from servers import Httpd, Nginx, Site, site_files
+from servers import Httpd, NewestNginx, Nginx, Site, site_files
 from world import Certificates, account_files
+
+NGINXES = {"nginx": Nginx} if issubclass(Nginx, NewestNginx) else {"nginx": Nginx, "newest-nginx": NewestNginx}
+SERVERS = {**NGINXES, "httpd": Httpd}
 
 
 @contextmanager
-def make_server(kind, directory, certificates, wrapper=()):
+def make_server(kind, directory, certificates, wrapper=(), proxied=application.Proxied):
     """A running server with all that it needs in this new directory."""
     directory.mkdir()
     directory.chmod(0o755)
@@ -27,7 +31,7 @@ def make_server(kind, directory, certificates, wrapper=()):
     journal = application.Journal(directory / "journal")
     with ExitStack() as stack:
         applications = {name: stack.enter_context(application.serve(handler, journal))
-                        for name, handler in (("APPLICATION", application.Proxied), ("FASTCGI", application.FastCgi))}
+                        for name, handler in (("APPLICATION", proxied), ("FASTCGI", application.FastCgi))}
         server = kind(directory, journal, applications)
         stack.callback(server.stop)
         yield server.start(wrapper)
@@ -45,11 +49,11 @@ def running(certificates):
     directory.chmod(0o755)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, directory)
-        yield {kind.name: stack.enter_context(make_server(kind, directory / kind.name, certificates))
-               for kind in (Nginx, Httpd)}
+        yield {name: stack.enter_context(make_server(kind, directory / name, certificates))
+               for name, kind in SERVERS.items()}
 
 
-@pytest.fixture(params=["nginx", "httpd"])
+@pytest.fixture(params=SERVERS)
 def server(request, running):
     return running[request.param]
 
@@ -69,9 +73,9 @@ def secure_site(server):
     return Site(server, "https")
 
 
-@pytest.fixture
-def nginx_site(running):
-    return Site(running["nginx"], "http")
+@pytest.fixture(params=NGINXES)
+def nginx_site(request, running):
+    return Site(running[request.param], "http")
 
 
 @pytest.fixture

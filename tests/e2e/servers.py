@@ -1,4 +1,4 @@
-"""nginx and httpd as Debian ships them, each with its own folder, ports and log."""
+"""nginx and httpd as Debian ships them, and the newest nginx, each with its own folder, ports and log."""
 
 import ctypes
 import os
@@ -13,10 +13,15 @@ import subprocess
 import time
 from dataclasses import dataclass
 
+import valgrind
+
 HERE = pathlib.Path(__file__).parent
 BUILD = HERE.parent.parent / "build"
 HTTPD_MODULES = "/usr/lib/apache2/modules"
-DEADLINE = 20
+NEWEST_NGINX = re.search(r'^name = "nginx-src"\nversion = ".*\+(.*)"$',
+                         (HERE.parent / "nginx/Cargo.lock").read_text(), re.MULTILINE)[1]
+NEWEST = BUILD / f"nginx-{NEWEST_NGINX}"
+DEADLINE = 20 * valgrind.SLOWNESS
 IS_ROOT = os.geteuid() == 0
 
 DECISION = re.compile(r"auth_negotiate: (\d+) ([a-z0-9-]+): (.*)")
@@ -125,6 +130,9 @@ class Server:
     """A server, its folder, and the journal of the application behind it."""
 
     name = binary = None
+    modules = BUILD
+    templates = "conf"
+    schemes = ("http", "https")
 
     def __init__(self, directory, journal, values):
         self.directory = directory
@@ -139,19 +147,24 @@ class Server:
     def command(self, configuration):
         raise NotImplementedError
 
+    def environment(self, for_test=False):
+        return None
+
     def start(self, wrapper=()):
-        self.ports = {"http": free_port(), "https": free_port()}
-        text = (HERE / "conf" / self.configuration.name).read_text()
+        if valgrind.UNDER_VALGRIND:
+            wrapper = wrapper or valgrind.command(self.directory)
+        self.ports = {scheme: free_port() for scheme in self.schemes}
+        text = (HERE / self.templates / self.configuration.name).read_text()
         self.configuration.write_text(self.fill_in(text))
         self.output = open(self.directory / "output", "w+")
         self.process = subprocess.Popen([*wrapper, *self.command(self.configuration)], preexec_fn=end_with_parent,
                                         stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT,
-                                        start_new_session=True)
+                                        start_new_session=True, env=self.environment())
         until(self.answers, f"{self.name} to listen")
         return self
 
     def fill_in(self, text):
-        values = {"BUILD": BUILD, "DIR": self.directory, "MODULES": HTTPD_MODULES, "USER": self.user_line(),
+        values = {"BUILD": self.modules, "DIR": self.directory, "MODULES": HTTPD_MODULES, "USER": self.user_line(),
                   "HTTP": self.ports.get("http"), "HTTPS": self.ports.get("https"), **self.values}
         return re.sub(r"@([A-Z]+)@", lambda match: str(values[match[1]]), text)
 
@@ -189,16 +202,19 @@ class Server:
             if is_group(self.process.pid):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.output.close()
+        reported = valgrind.reports(self.directory)
+        assert not reported, reported
 
     def test(self, text, directory=None):
         """What -t says of this configuration, and its exit status."""
         path = (directory or self.directory) / f"tested-{self.name}.conf"
         path.write_text(text)
-        done = subprocess.run([*self.command(path), "-t"], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*self.command(path), "-t"], capture_output=True, text=True, timeout=60,
+                              env=self.environment(for_test=True))
         return done.returncode, done.stdout + done.stderr
 
 
-class Nginx(Server):
+class DebianNginx(Server):
     name, binary = "nginx", "/usr/sbin/nginx"
     reload_signal, reload_message = signal.SIGHUP, "start worker process"
 
@@ -209,10 +225,60 @@ class Nginx(Server):
         return "user www-data;" if IS_ROOT else ""
 
 
+class NewestNginx(DebianNginx):
+    """Built by tests/nginx/build, as distributions do."""
+
+    modules = NEWEST / "full"
+    binary = modules / "nginx"
+
+
+class AsanNginx(NewestNginx):
+    """With AddressSanitizer and LeakSanitizer: each report of any of its processes is an error."""
+
+    modules = NEWEST / "asan"
+    binary = modules / "nginx"
+
+    @property
+    def reports(self):
+        return self.directory / "reports"
+
+    def environment(self, for_test=False):
+        options = {
+            "log_path": self.reports / "asan",
+            "detect_odr_violation": 0,  # each dynamic module of nginx has an ngx_modules of its own
+            "detect_leaks": int(not for_test),  # nginx -t ends without freeing the configuration
+            "detect_stack_use_after_return": 1,
+        }
+        return {**os.environ, "ASAN_OPTIONS": ":".join(f"{name}={value}" for name, value in options.items()),
+                "LSAN_OPTIONS": f"print_suppressions=0:suppressions={HERE}/lsan.supp"}
+
+    def start(self, wrapper=()):
+        self.reports.mkdir()
+        if IS_ROOT:
+            shutil.chown(self.reports, "www-data")
+        return super().start(wrapper)
+
+    def stop(self):
+        super().stop()
+        reported = self.reported()
+        assert not reported, reported
+
+    def reported(self):
+        """Each process has a file of its own. What cannot be written there is said aloud."""
+        texts = [path.read_text(errors="replace") for path in sorted(self.reports.iterdir())]
+        aloud = (self.directory / "output").read_text(errors="replace")
+        return "\n".join([*texts, aloud] if "Sanitizer" in aloud else texts)
+
+
+# Which nginx the tests use where they do not say: NEGOTIATE_NGINX=asan runs them all on that one.
+Nginx = {"debian": DebianNginx, "newest": NewestNginx, "asan": AsanNginx}[os.environ.get("NEGOTIATE_NGINX", "debian")]
+
+
 class Httpd(Server):
     name, binary = "httpd", "/usr/sbin/apache2"
     reload_signal, reload_message = signal.SIGUSR1, "resuming normal operations"
     says_when_ready = True
+    mpm = "event"
 
     def start(self, wrapper=()):
         """Listening comes before handling signals: one in between would end it."""
@@ -224,6 +290,9 @@ class Httpd(Server):
 
     def command(self, configuration):
         return [self.binary, "-d", str(self.directory), "-DFOREGROUND", "-f", str(configuration)]
+
+    def fill_in(self, text):
+        return super().fill_in(text.replace("@MPM@", self.mpm))
 
     def user_line(self):
         return "User www-data\nGroup www-data" if IS_ROOT else ""

@@ -1,0 +1,1 @@
+//! Cargo wants a target. This package is about its `Cargo.lock`.
