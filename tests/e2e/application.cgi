@@ -6,7 +6,9 @@ import json
 import os
 import sys
 
-body = sys.stdin.buffer.read(int(os.environ.get("CONTENT_LENGTH") or 0))
+# Of a chunked body httpd tells no length, but its end.
+length = -1 if "HTTP_TRANSFER_ENCODING" in os.environ else int(os.environ.get("CONTENT_LENGTH") or 0)
+body = sys.stdin.buffer.read(length)
 text = json.dumps({
     "user": os.environ.get("REMOTE_USER", ""),
     "auth_type": os.environ.get("AUTH_TYPE", ""),
@@ -19,5 +21,4 @@ text = json.dumps({
 })
 with open(os.environ["JOURNAL"], "a") as journal:
     journal.write(text + "\n")
-print("Content-Type: application/json\n")
-print(text)
+print(f"Content-Type: application/json\nContent-Length: {len(text)}\n\n{text}", end="")

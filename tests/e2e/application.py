@@ -52,7 +52,7 @@ class Proxied(http.server.BaseHTTPRequestHandler):
 
     def answer(self):
         headers = {name.lower(): value.encode("latin-1").decode() for name, value in self.headers.items()}
-        body = self.rfile.read(int(headers.get("content-length", 0)))
+        body = self.body(headers)
         negotiate = {key: headers.get("x-auth-" + key, "") for key in ("user", "domain", "mechanism", "reason")}
         text = describe(headers.get("x-remote-user", ""), negotiate, self.command, self.path, headers, body)
         self.server.journal.add(text)
@@ -65,6 +65,17 @@ class Proxied(http.server.BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_HEAD = do_OPTIONS = answer
 
+    def body(self, headers):
+        """All that has come of it, if the proxy leaves before its end."""
+        if headers.get("transfer-encoding") != "chunked":
+            return self.rfile.read(int(headers.get("content-length", 0)))
+        body = bytearray()
+        while size := int(self.rfile.readline() or "0", 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
     def log_message(self, *_):
         pass
 
@@ -75,7 +86,7 @@ class FastCgi(socketserver.BaseRequestHandler):
     BEGIN, END, PARAMS, STDIN, STDOUT = 1, 3, 4, 5, 6
 
     def handle(self):
-        streams = {self.PARAMS: b"", self.STDIN: b""}
+        streams = {self.PARAMS: bytearray(), self.STDIN: bytearray()}
         kind, data = self.record()
         while not (kind == self.STDIN and not data):
             if kind in streams:

@@ -4,6 +4,8 @@ import json
 import subprocess
 from dataclasses import dataclass
 
+from servers import DEADLINE
+
 MARK = "--curl-transfer--"
 FIELDS = ("http_code", "http_version", "num_connects", "size_upload")
 
@@ -26,12 +28,12 @@ def curl(site, *arguments, version=None):
     """Runs curl and returns one Transfer per URL of the command line."""
     wanted = "\\n" + MARK + " ".join(f"%{{{name}}}" for name in FIELDS) + "\\n"
     write_out = ["--write-out", wanted]
-    command = ["curl", "--silent", "--show-error", "--disable", "--noproxy", "*", "--max-time", "30"]
+    command = ["curl", "--silent", "--show-error", "--disable", "--noproxy", "*", "--max-time", str(DEADLINE)]
     common = [*write_out, "--cacert", str(site.server.ca), *([version] if version else [])]
     # Options that are not global end at --next.
     for argument in (*common, *arguments):
         command += [argument, *common] if argument == "--next" else [argument]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * DEADLINE)
     assert done.returncode == 0, (done.returncode, done.stderr)
     return list(transfers(done.stdout))
 

@@ -25,12 +25,15 @@ class Http2:
     def __exit__(self, *_):
         self.socket.close()
 
-    def send(self, path, *headers):
+    def send(self, path, *headers, method="GET", body=b""):
+        """A body is one frame: there are no more than 16,384 bytes."""
         stream = self.h2.get_next_available_stream_id()
         self.h2.send_headers(stream, [
-            (":method", "GET"), (":scheme", "https"), (":path", path),
+            (":method", method), (":scheme", "https"), (":path", path),
             (":authority", f"{self.site.host}:{self.site.port}"), *((n.lower(), v) for n, v in headers),
-        ], end_stream=True)
+        ], end_stream=not body)
+        if body:
+            self.h2.send_data(stream, body, end_stream=True)
         self.answers[stream] = {"status": None, "challenges": [], "body": b"", "done": False}
         self.socket.sendall(self.h2.data_to_send())
         return stream
@@ -55,8 +58,8 @@ class Http2:
             self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, h2.events.StreamEnded):
             answer["done"] = True
-        elif isinstance(event, h2.events.StreamReset):
+        elif isinstance(event, h2.events.StreamReset) and not answer["done"]:
             answer["status"], answer["done"] = f"reset {event.error_code}", True
 
-    def request(self, path, *headers):
-        return self.receive(self.send(path, *headers))
+    def request(self, path, *headers, **how):
+        return self.receive(self.send(path, *headers, **how))

@@ -7,8 +7,9 @@ import socket
 import ssl
 
 from ntlm_client import ABSENT, negotiate
+from servers import DEADLINE
 
-TIMEOUT = 20
+TIMEOUT = DEADLINE
 
 
 class Response:

@@ -1,18 +1,23 @@
-"""Programs other than curl: requests-ntlm, pyspnego, Chromium."""
+"""Programs other than curl: requests-ntlm, pyspnego, impacket, Java, Chromium."""
 
 import hashlib
+import struct
+import uuid
 
 import pytest
 import requests
 import spnego
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from impacket import ntlm
 from requests_ntlm import HttpNtlmAuth
 from spnego.channel_bindings import GssChannelBindings
 
 from chromium import Chromium
+from java_client import PROGRAMS, Ask, java
+from ntlm_client import WRONG, channel_binding
 from raw_http import Connection, authorization
-from world import ALICE, BOB
+from world import ALICE, BOB, UNKNOWN, ZOE
 
 
 @pytest.fixture
@@ -88,6 +93,125 @@ def test_raw_ntlm_in_negotiate_is_refused_where_it_is_not_offered(site, certific
         leg = connection.request("/", authorization(client.step(), "Negotiate"))
         assert (leg.status, leg.challenges) == (401, ["NTLM"])
     assert log.refusals() == ["scheme-not-offered"]
+
+
+class Impacket:
+    """A handshake of impacket's. It makes no MIC by itself, but finds the key that one is made with."""
+
+    VERSION = struct.pack("<BBHxxxB", 10, 0, 19041, 15)
+
+    def __init__(self, account, ntlmv2=True, seal=False, binding=b"", mic=False):
+        self.account, self.binding, self.mic = account, binding, mic
+        self.ntlmv2 = ntlmv2
+        self.version = self.VERSION if mic else None
+        self.negotiate = ntlm.getNTLMSSPType1(signingRequired=seal, use_ntlmv2=ntlmv2, version=self.version)
+        self.type_1 = self.negotiate.getData()
+
+    def answer(self, type_2, spoil=lambda mic: mic):
+        message, key = ntlm.getNTLMSSPType3(
+            self.negotiate, self.with_av_flags(type_2) if self.mic else type_2, self.account.user,
+            self.account.password, self.account.domain, use_ntlmv2=self.ntlmv2, channel_binding_value=self.binding,
+            version=self.version)
+        if self.mic:
+            message["MIC"] = bytes(16)
+            message["MIC"] = spoil(ntlm.hmac_md5(key, self.type_1 + type_2 + message.getData()))
+        return message.getData()
+
+    def with_av_flags(self, type_2):
+        """The challenge as impacket shall see it: what it copies from there promises a MIC."""
+        challenge = ntlm.NTLMAuthChallenge(type_2)
+        pairs = ntlm.AV_PAIRS(challenge["TargetInfoFields"])
+        pairs[ntlm.NTLMSSP_AV_FLAGS] = struct.pack("<I", 2)
+        challenge["TargetInfoFields"] = pairs.getData()
+        challenge["TargetInfoFields_len"] = challenge["TargetInfoFields_max_len"] = len(pairs.getData())
+        return challenge.getData()
+
+    def sign_in(self, connection, path="/", scheme="NTLM", **how):
+        leg = connection.request(path, authorization(self.type_1, scheme))
+        assert leg.status == 401
+        return connection.request(path, authorization(self.answer(leg.token, **how), scheme))
+
+
+@pytest.mark.parametrize("account", [ALICE, ZOE], ids=["ascii", "not ascii"])
+def test_impacket_signs_in(site, account):
+    with Connection(site) as connection:
+        assert Impacket(account).sign_in(connection).user == account.name
+        assert connection.request().user == account.name
+
+
+def test_impacket_signs_in_with_raw_ntlm_in_negotiate(site):
+    with Connection(site) as connection:
+        assert Impacket(ALICE).sign_in(connection, "/negotiate/", "Negotiate").user == ALICE.name
+
+
+@pytest.mark.parametrize("account", [ALICE.with_password("wrong"), UNKNOWN], ids=["wrong password", "unknown user"])
+def test_impacket_is_refused_who_cannot_sign_in(site, account):
+    with Connection(site) as connection:
+        assert Impacket(account).sign_in(connection).status == 401
+        assert Impacket(ALICE).sign_in(connection).user == ALICE.name
+
+
+@pytest.mark.parametrize("seal", [False, True], ids=["no key exchange", "key exchange"])
+def test_impacket_finds_the_same_session_key(site, seal):
+    with Connection(site) as connection:
+        assert Impacket(ALICE, seal=seal, mic=True).sign_in(connection).user == ALICE.name
+        log = site.log()
+        client = Impacket(ALICE, seal=seal, mic=True)
+        assert client.sign_in(connection, spoil=lambda mic: mic[:15] + bytes([mic[15] ^ 1])).status == 401
+        assert log.refusals() == ["wrong-mic"]
+
+
+def test_impacket_with_ntlmv1_is_refused(site):
+    log = site.log()
+    with Connection(site) as connection:
+        assert Impacket(ALICE, ntlmv2=False).sign_in(connection).status == 401
+    assert log.refusals() == ["ntlmv1-refused"]
+
+
+@pytest.mark.parametrize("mic", [False, True], ids=["no MIC", "MIC"])
+def test_impacket_sends_a_binding(secure_site, certificates, mic):
+    path = "/binding/require/"
+    log = secure_site.log()
+    with Connection(secure_site) as connection:
+        right = Impacket(ALICE, binding=channel_binding(certificates.leaf), mic=mic)
+        assert right.sign_in(connection, path).user == ALICE.name
+        assert Impacket(ALICE, binding=WRONG, mic=mic).sign_in(connection, path).status == 401
+        assert Impacket(ALICE, mic=mic).sign_in(connection, path).status == 401
+    assert log.refusals() == ["wrong-channel-binding", "missing-channel-binding"]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_java_signs_in_once_for_its_connection(site, program):
+    log = site.access_log()
+    answers = java(program, site, ALICE, Ask("/first"), Ask("/second"))
+    assert [answer.user for answer in answers] == [ALICE.name] * 2
+    log.wait("GET /second")
+    assert (len(log.lines("GET /first")), len(log.lines("GET /second"))) == (3, 1)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_java_signs_in_with_a_name_outside_ascii(plain_site, program):
+    (answer,) = java(program, plain_site, ZOE, Ask("/"))
+    assert answer.user == ZOE.name
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_java_posts(plain_site, program, tmp_path):
+    body = bytes(index * 7 % 256 for index in range(10_000))
+    (tmp_path / "body").write_bytes(body)
+    test_id = str(uuid.uuid4())
+    (answer,) = java(program, plain_site, ALICE, Ask("/", tmp_path / "body", "buffered", test_id))
+    assert answer.user == ALICE.name
+    (seen,) = plain_site.server.journal.runs(test_id)
+    assert (seen["method"], seen["sha256"]) == ("POST", hashlib.sha256(body).hexdigest())
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_java_with_a_wrong_password_gets_a_401_and_does_not_storm(plain_site, program):
+    log = plain_site.access_log()
+    answers = java(program, plain_site, ALICE.with_password("wrong"), Ask("/wrong"), Ask("/wrong"))
+    assert [answer.status for answer in answers] == [401, 401]
+    assert len(log.wait("GET /wrong", 4)) <= 6
 
 
 @pytest.fixture(scope="module")
