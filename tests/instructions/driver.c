@@ -5,9 +5,10 @@
  *     driver FOLDER NETBIOS DNS OPERATION BATCHES
  *
  * FOLDER has a file "accounts" with DEMO\alice, whose password is "Password",
- * and a file "hostname"; NETBIOS and DNS name the server's domain. The
- * operation is done BATCH times in each batch, inside the function measured();
- * what that took is printed, for one operation, from the fastest batch.
+ * a file "users" of USERS accounts, and a file "hostname"; NETBIOS and DNS name
+ * the server's domain. The operation is done some times in each batch, inside
+ * the function measured(); how often, and what it took, is printed, for one
+ * operation, from the fastest batch.
  */
 
 #define _POSIX_C_SOURCE 200809L
@@ -30,8 +31,11 @@ static unsigned long allocations;
 static size_t bytes_in_use;
 #endif
 
-/* Operations between two looks at the clock. */
+/* Connections between two looks at the clock. */
 #define BATCH 100
+
+/* Lines of the file "users". */
+#define USERS 10000
 
 /* One connection, and the request that is to be stepped. */
 typedef struct connection {
@@ -42,23 +46,23 @@ typedef struct connection {
     auth_verdict verdict;
 } connection;
 
-/* What is done before the measured step, and what the step has to say. */
+/* What is done before, what is measured, and what verdict that has to leave. */
 typedef struct operation {
     const char *name;
     void (*prepare)(connection *connection);
+    void (*run)(connection *connection);
     auth_verdict expected;
-    /* Options are merged for each request, as for a directory of httpd. */
-    bool merges;
+    /* How often it is run in a batch, and how many operations that is each time. */
+    unsigned times, parts;
 } operation;
 
 static connection connections[BATCH];
-static auth_config *config, *child;
+static auth_config *config, *child, *users;
 static const char *folder;
 
 /* What one operation of the last batch took, and what is held since the batch was prepared. */
-static double nanoseconds;
-static unsigned long allocated;
-static size_t held, held_by_others;
+static double nanoseconds, allocated, held;
+static size_t held_by_others;
 
 static void
 fail(const char *what)
@@ -157,14 +161,61 @@ prepare_nothing(connection *connection)
     (void) connection;
 }
 
+static auth_config *
+new_config(const char *key, const char *first, const char *second)
+{
+    auth_config *config = auth_config_new();
+    auth_str args[2] = {{first, strlen(first)}, {second, second == NULL ? 0 : strlen(second)}};
+
+    if (!auth_config_set(config, key, args, second == NULL ? 1 : 2, NULL)) {
+        fail(auth_config_error(config).data);
+    }
+    return config;
+}
+
+static void
+step(connection *connection)
+{
+    connection->verdict = auth_step(connection->session, config, &connection->request);
+}
+
+/* As for a request to a directory of httpd. */
+static void
+inherit_and_step(connection *connection)
+{
+    auth_config *merged = auth_config_inherit(child, config);
+
+    connection->verdict = auth_step(connection->session, merged, &connection->request);
+    auth_config_free(merged);
+}
+
+static void
+inherit(connection *connection)
+{
+    (void) connection;
+    auth_config_free(auth_config_inherit(child, config));
+}
+
+static void
+read_users(connection *connection)
+{
+    char file[1024];
+
+    (void) connection;
+    snprintf(file, sizeof file, "file:%s/users", folder);
+    users = new_config("accounts", file, NULL);
+}
+
 static const operation operations[] = {
-    {"challenge", prepare_nothing, AUTH_CHALLENGE, false},
-    {"negotiate", prepare_negotiate, AUTH_CHALLENGE, false},
-    {"sign-in", prepare_sign_in, AUTH_ACCEPTED, false},
-    {"wrong-password", prepare_wrong_password, AUTH_REJECTED, false},
-    {"unknown-user", prepare_unknown_user, AUTH_REJECTED, false},
-    {"signed-in", prepare_signed_in, AUTH_ACCEPTED, false},
-    {"signed-in-merged", prepare_signed_in, AUTH_ACCEPTED, true},
+    {"challenge", prepare_nothing, step, AUTH_CHALLENGE, BATCH, 1},
+    {"negotiate", prepare_negotiate, step, AUTH_CHALLENGE, BATCH, 1},
+    {"sign-in", prepare_sign_in, step, AUTH_ACCEPTED, BATCH, 1},
+    {"wrong-password", prepare_wrong_password, step, AUTH_REJECTED, BATCH, 1},
+    {"unknown-user", prepare_unknown_user, step, AUTH_REJECTED, BATCH, 1},
+    {"signed-in", prepare_signed_in, step, AUTH_ACCEPTED, BATCH, 1},
+    {"signed-in-merged", prepare_signed_in, inherit_and_step, AUTH_ACCEPTED, BATCH, 1},
+    {"inherit", prepare_nothing, inherit, AUTH_ERROR, BATCH, 1},
+    {"read-accounts", prepare_nothing, read_users, AUTH_ERROR, 1, USERS},
 };
 
 /* ---- Batches ----------------------------------------------------------------------------- */
@@ -193,16 +244,12 @@ prepare(const operation *operation)
 
 /* Not to be copied into measured(), so that a first batch can go unseen. */
 __attribute__((noinline)) static void
-step_all(const operation *operation)
+run_all(const operation *operation)
 {
-    connection *connection;
+    unsigned i;
 
-    for (connection = connections; connection < connections + BATCH; connection++) {
-        auth_config *merged = operation->merges ? auth_config_inherit(child, config) : NULL;
-
-        connection->verdict = auth_step(connection->session, merged == NULL ? config : merged,
-                                        &connection->request);
-        auth_config_free(merged);
+    for (i = 0; i < operation->times; i++) {
+        operation->run(&connections[i]);
     }
 }
 
@@ -220,12 +267,13 @@ __attribute__((noinline)) static void
 measured(const operation *operation)
 {
     unsigned long before = allocations;
+    unsigned batch = operation->times * operation->parts;
     double begun = now();
 
-    step_all(operation);
-    nanoseconds = (now() - begun) / BATCH;
-    allocated = (allocations - before) / BATCH;
-    held = (bytes_in_use - held_by_others) / BATCH;
+    run_all(operation);
+    nanoseconds = (now() - begun) / batch;
+    allocated = (double) (allocations - before) / batch;
+    held = (double) (bytes_in_use - held_by_others) / batch;
 }
 
 static void
@@ -239,21 +287,11 @@ finish(const operation *operation)
         }
         auth_finish(connection->session);
     }
+    auth_config_free(users);
+    users = NULL;
 }
 
 /* ---- The program ------------------------------------------------------------------------- */
-
-static auth_config *
-new_config(const char *key, const char *first, const char *second)
-{
-    auth_config *config = auth_config_new();
-    auth_str args[2] = {{first, strlen(first)}, {second, second == NULL ? 0 : strlen(second)}};
-
-    if (!auth_config_set(config, key, args, second == NULL ? 1 : 2, NULL)) {
-        fail(auth_config_error(config).data);
-    }
-    return config;
-}
 
 static const operation *
 find(const char *name)
@@ -291,7 +329,7 @@ main(int argc, char **argv)
 
     /* Whatever is done once in a process is done now. */
     prepare(operation);
-    step_all(operation);
+    run_all(operation);
     finish(operation);
 
     for (batches = strtoul(argv[5], NULL, 10); batches > 0; batches--) {
@@ -300,7 +338,8 @@ main(int argc, char **argv)
         finish(operation);
         best = best == 0 || nanoseconds < best ? nanoseconds : best;
     }
-    printf("batch %d\nnanoseconds %.0f\nallocations %lu\nheld %zu\n", BATCH, best, allocated, held);
+    printf("batch %u\nnanoseconds %.0f\nallocations %.3g\nheld %.0f\n",
+           operation->times * operation->parts, best, allocated, held);
     auth_config_free(child);
     auth_config_free(config);
     auth_config_free(domain);
