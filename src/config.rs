@@ -102,7 +102,7 @@ options! {
         "Mechanisms that may prove an identity: ntlm, which needs accounts.";
     schemes: Arc<[Scheme]> = value::schemes, Scope,
         "negotiate | ntlm ...", "ntlm",
-        "HTTP authentication schemes to offer, in this order; under negotiate, NTLM is taken without SPNEGO.";
+        "HTTP authentication schemes to offer, in this order; under negotiate, NTLM is taken by itself and in SPNEGO.";
     accounts: Backend = value::accounts, Scope,
         "file:PATH", "none",
         "Where the accounts for NTLM are; a relative path starts from the server's folder of configuration.";

@@ -292,7 +292,7 @@ fn the_size_of_a_token_is_looked_at_before_there_is_room_for_it() {
         let mut visitor = Visitor::new();
         let (bytes, answer) = peak(|| visitor.send(&config, &value));
         let reason = match len < MAX_TOKEN && first[0] == 0x60 {
-            true => Reason::MechanismNotOffered,
+            true => Reason::MalformedToken,
             false => Reason::TooLarge,
         };
         answer.refused(401, reason);
