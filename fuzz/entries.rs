@@ -17,6 +17,7 @@ use negotiate_auth::ntlm::{
 };
 use negotiate_auth::secret::Secret;
 use negotiate_auth::session::{Connection, HalfOpen, Hooks, Request, Session, Verdict};
+use negotiate_auth::spnego::{InitialToken, MechType, NegTokenResp, Negotiation};
 
 const NOW: FileTime = FileTime(133_485_408_000_000_000);
 const SERVER_CHALLENGE: [u8; 8] = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
@@ -278,4 +279,40 @@ pub fn accounts(data: &[u8]) {
 /// A certificate: whatever it is, its binding is always the same.
 pub fn channel_binding(data: &[u8]) {
     assert_eq!(ntlm_binding(data), ntlm_binding(data));
+}
+
+// ---- SPNEGO's tokens ---------------------------------------------------------------------------
+
+/// A token of either kind. What is read is part of it, and what is answered is read back.
+pub fn spnego(data: &[u8]) {
+    let inside = |part: &[u8]| part.is_empty() || data.as_ptr_range().contains(&part.as_ptr());
+    match InitialToken::read(data) {
+        Ok(InitialToken::Spnego(init)) => {
+            assert!(inside(init.mech_types.bytes()));
+            assert!(init.mech_token.is_none_or(|token| !token.is_empty() && inside(token)));
+            assert!((1..=64).contains(&init.mech_types.iter().count()));
+            for offered in [&[MechType::Ntlmssp][..], &[MechType::Krb5, MechType::Ntlmssp]] {
+                let Ok((mut negotiation, token)) = Negotiation::begin(&init, offered) else {
+                    continue;
+                };
+                assert!(init.mech_types.iter().any(|mech| mech == Some(negotiation.mech())));
+                assert!(negotiation.held() < MOST_HELD);
+                let answer = negotiation.ask(token);
+                let read = NegTokenResp::read(&answer).expect("our own token");
+                assert_eq!(read.response_token, token);
+                assert!(!read.names_other(negotiation.mech()));
+            }
+        }
+        Ok(InitialToken::Kerberos(token)) => assert!(inside(token)),
+        Err(_) => {}
+    }
+    if let Ok(resp) = NegTokenResp::read(data) {
+        let again = resp.write();
+        assert!(again.len() <= data.len(), "DER is the shortest encoding");
+        let reread = NegTokenResp::read(&again).expect("our own token");
+        assert_eq!(reread.neg_state, resp.neg_state);
+        assert_eq!(reread.supported_mech, resp.supported_mech);
+        assert_eq!(reread.response_token, resp.response_token);
+        assert_eq!(reread.mech_list_mic, resp.mech_list_mic);
+    }
 }

@@ -8,11 +8,12 @@
 mod scope;
 mod value;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
 
 pub use scope::{Rules, Scope};
 pub use value::{ChannelBindingMode, Mechanism, Network, ServiceName};
@@ -102,7 +103,7 @@ options! {
         "Mechanisms that may prove an identity: ntlm, which needs accounts.";
     schemes: Arc<[Scheme]> = value::schemes, Scope,
         "negotiate | ntlm ...", "ntlm",
-        "HTTP authentication schemes to offer, in this order; under negotiate, NTLM is taken without SPNEGO.";
+        "HTTP authentication schemes to offer, in this order; under negotiate, NTLM is taken by itself and in SPNEGO.";
     accounts: Backend = value::accounts, Scope,
         "file:PATH", "none",
         "Where the accounts for NTLM are; a relative path starts from the server's folder of configuration.";
@@ -140,10 +141,43 @@ pub fn option(index: usize) -> Option<&'static OptionInfo> {
 /// Options in the making, or made: a shared configuration is read by any number of threads.
 #[derive(Default)]
 pub struct Config {
-    base: PathBuf,
-    settings: Settings,
+    base: Option<Arc<Path>>,
+    options: Arc<Options>,
     error: Text,
+}
+
+/// Options as they are set at one time, and what they come to: worked out once for all that share
+/// them.
+#[derive(Default)]
+struct Options {
+    settings: Settings,
     effective: OnceCell<Effective>,
+    /// What came of these as the child of others. A server that merges for every request has few
+    /// parents for a child.
+    merged: Mutex<Vec<(Weak<Options>, Arc<Options>)>>,
+}
+
+/// So many parents of a child are remembered.
+const MOST_PARENTS: usize = 8;
+
+impl Options {
+    /// These options, and those of `parent` where these have none.
+    fn with(&self, parent: &Arc<Self>) -> Arc<Self> {
+        let mut merged = self.merged.lock();
+        // A Weak keeps the address: nothing else can be there.
+        let known = merged.iter().find(|(of, _)| of.as_ptr() == Arc::as_ptr(parent));
+        if let Some((_, both)) = known {
+            return both.clone();
+        }
+        let both =
+            Arc::new(Self { settings: self.settings.or(&parent.settings), ..Self::default() });
+        merged.retain(|(of, _)| of.strong_count() > 0);
+        if merged.len() == MOST_PARENTS {
+            merged.remove(0);
+        }
+        merged.push((Arc::downgrade(parent), both.clone()));
+        both
+    }
 }
 
 /// What a request is judged by.
@@ -164,7 +198,7 @@ impl Config {
     /// Names the folder from which relative paths start.
     pub fn set_base(&mut self, directory: &[u8]) -> bool {
         use std::os::unix::ffi::OsStrExt;
-        self.base = Path::new(std::ffi::OsStr::from_bytes(directory)).to_owned();
+        self.base = Some(Path::new(std::ffi::OsStr::from_bytes(directory)).into());
         true
     }
 
@@ -181,10 +215,11 @@ impl Config {
             .iter()
             .find(|option| option.key.as_str() == key)
             .ok_or_else(|| format!("there is no option \"{}\"", Escaped(&key)))?;
-        Args::new(args, &self.base)
-            .and_then(|args| (option.set)(&mut self.settings, &args, place))
+        let mut settings = self.options.settings.clone();
+        Args::new(args, self.base.as_deref().unwrap_or(Path::new("")))
+            .and_then(|args| (option.set)(&mut settings, &args, place))
             .map_err(|error| format!("option \"{key}\": {error}"))?;
-        self.effective = OnceCell::new();
+        self.options = Arc::new(Options { settings, ..Options::default() });
         Ok(())
     }
 
@@ -201,13 +236,13 @@ impl Config {
 
     /// The options of `child`, and those of `parent` where it has none.
     pub fn inherit(child: Option<&Self>, parent: Option<&Self>) -> Self {
-        let settings = match (child, parent) {
-            (Some(child), Some(parent)) => child.settings.or(&parent.settings),
-            (Some(only), None) | (None, Some(only)) => only.settings.clone(),
-            (None, None) => Settings::default(),
+        let options = match (child, parent) {
+            (Some(child), Some(parent)) => child.options.with(&parent.options),
+            (Some(only), None) | (None, Some(only)) => only.options.clone(),
+            (None, None) => Arc::default(),
         };
-        let base = child.or(parent).map(|config| config.base.clone()).unwrap_or_default();
-        Self { base, settings, ..Self::default() }
+        let base = child.or(parent).and_then(|config| config.base.clone());
+        Self { base, options, error: Text::EMPTY }
     }
 
     /// Whether somebody could sign in. An error that is about no one option is about `place`.
@@ -231,7 +266,7 @@ impl Config {
     }
 
     fn resolve(&self) -> Result<&Effective, Unusable> {
-        self.effective.get_or_try_init(|| self.settings.resolve())
+        self.options.effective.get_or_try_init(|| self.options.settings.resolve())
     }
 }
 
@@ -312,7 +347,7 @@ mod tests {
         let mut config = Config::default();
         set(&mut config, "persist", &["off"]).unwrap();
         assert!(set(&mut config, "persist", &["on"]).unwrap_err().ends_with("is duplicate"));
-        assert!(!config.settings.persist.as_ref().unwrap().value);
+        assert!(!config.options.settings.persist.as_ref().unwrap().value);
     }
 
     #[test]
@@ -341,9 +376,34 @@ mod tests {
         set(&mut parent, "persist", &["off"]).unwrap();
         set(&mut parent, "handshake_lifetime", &["30s"]).unwrap();
         set(&mut child, "persist", &["on"]).unwrap();
-        let both = Config::inherit(Some(&child), Some(&parent)).settings;
-        assert!(both.persist.unwrap().value);
-        assert_eq!(both.handshake_lifetime.unwrap().value, Duration::from_secs(30));
+        let both = Config::inherit(Some(&child), Some(&parent));
+        let settings = &both.options.settings;
+        assert!(settings.persist.as_ref().unwrap().value);
+        let lifetime = settings.handshake_lifetime.as_ref().unwrap();
+        assert_eq!(lifetime.value, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn what_a_child_and_its_parent_come_to_is_worked_out_once() {
+        let (mut parent, mut child) = (Config::default(), Config::default());
+        set(&mut parent, "persist", &["off"]).unwrap();
+        set(&mut child, "handshake_lifetime", &["30s"]).unwrap();
+        let merge = |parent: &Config| Config::inherit(Some(&child), Some(parent)).options;
+        let both = merge(&parent);
+        assert!(Arc::ptr_eq(&both, &merge(&parent)));
+        // Another set of options is another parent, whatever it was made from.
+        set(&mut parent, "timeout", &["1s"]).unwrap();
+        let later = merge(&parent);
+        assert!(!Arc::ptr_eq(&both, &later));
+        assert!(both.settings.timeout.is_none() && later.settings.timeout.is_some());
+        // Parents that come and go leave little behind.
+        for _ in 0..100 {
+            let mut passing = Config::default();
+            set(&mut passing, "persist", &["off"]).unwrap();
+            merge(&passing);
+        }
+        assert!(child.options.merged.lock().len() <= MOST_PARENTS);
+        assert!(Arc::ptr_eq(&later, &merge(&parent)));
     }
 
     #[test]

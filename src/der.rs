@@ -10,12 +10,16 @@ pub struct Element<'a> {
     pub contents: &'a [u8],
 }
 
-/// INTEGER, OBJECT IDENTIFIER, SEQUENCE and the context-specific constructed tag 0.
+/// Identifier octets: universal ones, constructed context-specific ones, and that of RFC 2743 3.1.
 pub mod tag {
     #![allow(missing_docs)]
+    pub const OCTET_STRING: u8 = 0x04;
     pub const OID: u8 = 0x06;
+    pub const ENUMERATED: u8 = 0x0a;
     pub const SEQUENCE: u8 = 0x30;
+    pub const INITIAL_CONTEXT_TOKEN: u8 = 0x60;
     pub const CONTEXT_0: u8 = 0xa0;
+    pub const CONTEXT_1: u8 = 0xa1;
 }
 
 /// Reads the element that `bytes` begin with, and what follows it.
@@ -44,6 +48,31 @@ pub fn expect(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
         .map(|(element, rest)| (element.contents, rest))
 }
 
+/// How long an element with `len` octets of contents is.
+pub fn size(len: usize) -> usize {
+    1 + length_octets(len) + len
+}
+
+/// Appends the identifier and length octets of an element with `len` octets of contents.
+pub fn begin(out: &mut Vec<u8>, tag: u8, len: usize) {
+    out.push(tag);
+    let octets = length_octets(len) - 1;
+    if octets > 0 {
+        // At most eight of them.
+        out.push(0x80 | octets as u8);
+    }
+    let bytes = len.to_be_bytes();
+    out.extend_from_slice(&bytes[bytes.len() - octets.max(1)..]);
+}
+
+/// How many octets tell a length.
+fn length_octets(len: usize) -> usize {
+    match len {
+        0..=0x7f => 1,
+        _ => 1 + (usize::BITS - len.leading_zeros()).div_ceil(8) as usize,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +95,21 @@ mod tests {
             assert_eq!(read(bad), None, "{bad:02x?}");
         }
         assert_eq!(expect(&[4, 1, 7], tag::OID), None);
+    }
+
+    #[test]
+    fn what_is_written_is_as_long_as_foretold_and_is_read_back() {
+        for len in [0, 1, 0x7f, 0x80, 0xff, 0x100, 0xffff, 0x1_0000] {
+            let mut out = Vec::new();
+            begin(&mut out, tag::OCTET_STRING, len);
+            out.resize(out.len() + len, 7);
+            assert_eq!(out.len(), size(len));
+            assert_eq!(expect(&out, tag::OCTET_STRING), Some((&vec![7; len][..], &[][..])));
+            // DER: as few octets as it takes.
+            assert_eq!(
+                out.len() - len,
+                2 + usize::from(len > 0x7f) + usize::from(len > 0xff) + usize::from(len > 0xffff)
+            );
+        }
     }
 }

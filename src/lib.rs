@@ -23,6 +23,7 @@ pub mod reader;
 pub mod reason;
 pub mod secret;
 pub mod session;
+pub mod spnego;
 pub mod text;
 
 /// The version of the library.

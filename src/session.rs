@@ -6,8 +6,10 @@
 mod answer;
 mod bindings;
 mod half_open;
+mod handshake;
 mod hooks;
 mod request;
+mod sign_in;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,19 +17,19 @@ use std::time::Duration;
 use answer::Answer;
 use bindings::Bindings;
 pub use half_open::HalfOpen;
-use half_open::{Handshake, Ticket};
+use half_open::Ticket;
+use handshake::Handshake;
 pub use hooks::Hooks;
 pub use request::Request;
 
 pub use crate::http::{Field, HeaderKind};
 
-use crate::accounts::{Busy, Notice};
-use crate::config::{ChannelBindingMode, Config, Effective, Rules, Scope, ServiceName};
-use crate::http::{Authorization, Credentials, MAX_TOKEN, Scheme};
+use crate::accounts::Notice;
+use crate::config::{ChannelBindingMode, Config, Effective, Rules, Scope};
+use crate::http::Authorization;
 use crate::identity::Identity;
 use crate::job::Job;
-use crate::ntlm::message::MessageType;
-use crate::ntlm::{self, Challenged, Context, FileTime, Policy, ServiceNames};
+use crate::ntlm::{self, FileTime};
 use crate::reason::Reason;
 use crate::text::Text;
 
@@ -242,102 +244,6 @@ impl Session {
         }
     }
 
-    /// A request with credentials: a handshake's first message or its second.
-    fn step_credentials(
-        &mut self,
-        effective: &Effective,
-        request: &Request<'_>,
-        value: &[u8],
-    ) -> Result<Verdict, Reason> {
-        let handshake = self.handshake.take().map(Ticket::redeem);
-        self.signed_in = None;
-        let scope = &effective.scope;
-        let credentials = Credentials::read(value);
-        if request.is_shared(&scope.proxies) && !matches!(credentials, Err(Reason::DuplicateHeader))
-        {
-            return Ok(self.refuse(scope, Reason::Forwarded, false, None));
-        }
-        let credentials = credentials?;
-        let scheme = credentials.scheme;
-        if !scope.schemes.contains(&scheme) {
-            return Err(Reason::SchemeNotOffered);
-        }
-        if self.is_multiplexed(request) {
-            return Err(Reason::Multiplexed);
-        }
-        if scheme == Scheme::Negotiate && !credentials.begins_with(ntlm::SIGNATURE) {
-            return Err(not_ntlm(&credentials));
-        }
-        // Room for what a last group of base64 may add.
-        let mut buffer = [0; ntlm::MAX_MESSAGE + 2];
-        let token = credentials.decode(&mut buffer)?;
-        match ntlm::message_type(token)? {
-            MessageType::Negotiate => self.negotiate(scope, request, scheme, token),
-            MessageType::Authenticate => match handshake.transpose()? {
-                Some((handshake, age))
-                    if handshake.scheme == scheme && handshake.scope == *scope =>
-                {
-                    self.find_bindings(scope, request);
-                    let facts = self.facts(scope, request, age);
-                    Ok(self.authenticate(handshake, token, effective.rules, &facts))
-                }
-                _ => Err(Reason::OutOfSequence),
-            },
-        }
-    }
-
-    /// NEGOTIATE: begins a handshake.
-    fn negotiate(
-        &mut self,
-        scope: &Arc<Scope>,
-        request: &Request<'_>,
-        scheme: Scheme,
-        token: &[u8],
-    ) -> Result<Verdict, Reason> {
-        if let Some(reason) = self.obstacle(scope, request) {
-            return Err(reason);
-        }
-        let challenge = (self.hooks.server_challenge)();
-        let Some(server_challenge) = challenge else {
-            return Ok(self.fault(Reason::NoRandomness, None));
-        };
-        let now = (self.hooks.now)();
-        let challenged = Challenged::answer(token, &scope.names, &server_challenge, Some(now))?;
-        let verdict = self.answer.continue_with(scheme, challenged.challenge());
-        let handshake = Handshake { challenged, scheme, scope: scope.clone() };
-        self.handshake = Some(Ticket::of(self.hooks, handshake));
-        Ok(verdict)
-    }
-
-    /// AUTHENTICATE: ends it, now or when the accounts have been asked. They are not asked for what
-    /// cannot be good.
-    fn authenticate(
-        &mut self,
-        handshake: Box<Handshake>,
-        token: &[u8],
-        rules: Rules,
-        facts: &Facts<&[u8]>,
-    ) -> Verdict {
-        let scope = handshake.scope.clone();
-        if scope.accounts.asks() {
-            let context = self.context(&scope, facts);
-            if let Err(reason) = handshake.challenged.precheck(token, &context) {
-                return self.refuse_claim(&handshake, token, reason, facts.continuable);
-            }
-        }
-        match scope.accounts.before_sign_in(scope.max_jobs) {
-            Ok(None) => self.judge(&handshake, token, rules, facts),
-            Ok(Some(job)) => {
-                let next = Next::Judge { handshake, token: token.into(), rules };
-                self.suspend(job, &scope, facts, next)
-            }
-            Err(Busy) => {
-                let claim = handshake.challenged.claim(token, &scope.names);
-                self.answer.give_up(Reason::Busy, claim)
-            }
-        }
-    }
-
     /// Puts the step off until `job` has run.
     fn suspend(
         &mut self,
@@ -363,69 +269,6 @@ impl Session {
             arrived: (self.hooks.now)(),
             age,
         }
-    }
-
-    /// Compares the proof, and signs in or refuses.
-    fn judge<H: AsRef<[u8]>>(
-        &mut self,
-        handshake: &Handshake,
-        token: &[u8],
-        rules: Rules,
-        facts: &Facts<H>,
-    ) -> Verdict {
-        let scope = &handshake.scope;
-        let generation = scope.accounts.generation();
-        let result = handshake.challenged.verify(token, &self.context(scope, facts));
-        self.answer.notice(scope.accounts.take_notice());
-        match result {
-            Ok(proof) => {
-                let signed_in = SignedIn {
-                    identity: Identity::from_ntlm(&proof, handshake.scheme),
-                    scope: scope.clone(),
-                    generation,
-                    persistent: rules.persist && facts.persistent,
-                    fresh: true,
-                    host: matches!(*scope.service_name, ServiceName::Host)
-                        .then(|| facts.host.as_ref().into()),
-                };
-                let verdict = self.answer.sign_in(&signed_in.identity, signed_in.persistent);
-                self.signed_in = Some(signed_in);
-                verdict
-            }
-            Err(reason) => self.refuse_claim(handshake, token, reason, facts.continuable),
-        }
-    }
-
-    /// What an AUTHENTICATE is judged by.
-    fn context<'a, H: AsRef<[u8]>>(&'a self, scope: &'a Scope, facts: &'a Facts<H>) -> Context<'a> {
-        Context {
-            accounts: &scope.accounts,
-            names: &scope.names,
-            policy: Policy { challenge_lifetime: scope.handshake_lifetime, ..Policy::default() },
-            channel_bindings: self.bindings.expect(scope.channel_binding),
-            service_names: match &*scope.service_name {
-                ServiceName::Any => ServiceNames::Any,
-                ServiceName::Host => {
-                    ServiceNames::Host(std::str::from_utf8(facts.host.as_ref()).unwrap_or_default())
-                }
-                ServiceName::Hosts(hosts) => ServiceNames::Hosts(hosts),
-            },
-            now: facts.arrived,
-            age: facts.age,
-        }
-    }
-
-    /// Refuses an AUTHENTICATE; the log tells who it says to be.
-    fn refuse_claim(
-        &mut self,
-        handshake: &Handshake,
-        token: &[u8],
-        reason: Reason,
-        continuable: bool,
-    ) -> Verdict {
-        let scope = &handshake.scope;
-        let claim = handshake.challenged.claim(token, &scope.names);
-        self.refuse(scope, reason, continuable, claim)
     }
 
     /// The same request, redirected inside the server: its token is spent. Who signed in with it is
@@ -472,7 +315,7 @@ impl Session {
                 let Suspended { scope, facts, next, .. } = *suspended;
                 let verdict = match next {
                     Next::Judge { handshake, token, rules } => {
-                        self.judge(&handshake, &token, rules, &facts)
+                        self.judge(handshake, &token, rules, &facts)
                     }
                     Next::Serve => self.serve(&scope, facts.continuable),
                 };
@@ -481,9 +324,7 @@ impl Session {
             }
             _ => {
                 let claim = match &suspended.next {
-                    Next::Judge { handshake, token, .. } => {
-                        handshake.challenged.claim(token, &suspended.scope.names)
-                    }
+                    Next::Judge { handshake, token, .. } => handshake.claim(token),
                     Next::Serve => None,
                 };
                 self.answer.give_up(Reason::BackendUnavailable, claim)
@@ -586,19 +427,5 @@ impl Session {
     /// What the session holds for a half-done handshake beyond the client's own message, in bytes.
     pub fn held(&self) -> usize {
         size_of::<Self>() + self.handshake.as_ref().map_or(0, Ticket::held) + self.answer.held()
-    }
-}
-
-/// Why a token under Negotiate that is no NTLM message is refused.
-fn not_ntlm(credentials: &Credentials<'_>) -> Reason {
-    // The last group of base64 may add as much as this.
-    if credentials.decoded_len() > MAX_TOKEN + 4 {
-        return Reason::TooLarge;
-    }
-    let mut buffer = vec![0; credentials.decoded_len()];
-    match credentials.decode(&mut buffer) {
-        Ok(token) if token.len() > MAX_TOKEN => Reason::TooLarge,
-        Ok(_) => Reason::MechanismNotOffered,
-        Err(reason) => reason,
     }
 }

@@ -17,11 +17,12 @@ use negotiate_auth::channel_binding;
 use negotiate_auth::http::{Authorization, Credentials, MAX_TOKEN};
 use negotiate_auth::names;
 use negotiate_auth::ntlm::{
-    Challenged, ChannelBindings, Context, FileTime, MicPolicy, Policy, Proof, ServerNames,
-    ServiceNames, crypto, message,
+    Challenged, ChannelBindings, Context, FileTime, MicPolicy, Policy, Proof, SIGNATURE,
+    ServerNames, ServiceNames, crypto, message,
 };
 use negotiate_auth::reason::Reason;
 use negotiate_auth::secret::Secret;
+use negotiate_auth::spnego::{self, InitialToken, MechType, Negotiation};
 use serde_json::Value;
 
 use common::{corpus as load, hex_of as hex};
@@ -506,11 +507,172 @@ fn judge_http(case: &Value, verdict: &str) -> Result<(), String> {
 
 #[test]
 fn spnego_cases() {
-    let file = load("spnego_cases.json");
+    let (file, ntlm) = (load("spnego_cases.json"), load("ntlm_cases.json"));
     assert_eq!(text(&file["format"]), "spnego-cases/1");
-    let not_yet_run = file["cases"].as_array().expect("cases").len();
-    // SPNEGO is not part of the library yet: these are neither passed nor failed.
-    Tally { not_yet_run, ..Tally::default() }.finish("SPNEGO");
+    let mut tally = Tally::default();
+    for case in file["cases"].as_array().expect("cases") {
+        let mut steps = case["steps"].as_array().expect("steps").iter().peekable();
+        let mut acceptor = Acceptor::new(Bench::new(&ntlm, case), case);
+        let mut judged = Ok(());
+        let mut verdict = "reject";
+        while let (Some(step), Ok(())) = (steps.next(), &judged) {
+            verdict = text(&step["expect"]["verdict"]);
+            let answer = acceptor.step(&hex(&step["input"]));
+            judged = compare_step(&answer, &step["expect"], verdict);
+            if steps.peek().is_none() && verdict == "reject" {
+                acceptor.refuses_everything_now();
+            }
+        }
+        tally.count(case, verdict, judged);
+    }
+    assert!(tally.right > 50);
+    tally.finish("SPNEGO");
+}
+
+/// What an acceptor says to a token.
+enum Answered {
+    Continue(Vec<u8>),
+    Accept(Vec<u8>, Box<Proof>),
+    Reject(Reason),
+    Route { mech: &'static str, token: Vec<u8>, raw: bool },
+}
+
+/// SPNEGO in front of NTLM, and of a Kerberos that is somewhere else.
+struct Acceptor {
+    bench: Bench,
+    offered: Vec<MechType>,
+    state: State,
+}
+
+enum State {
+    Start,
+    Raw(Challenged),
+    Negotiating(Negotiation, Option<Challenged>),
+    Over,
+}
+
+impl Acceptor {
+    fn new(bench: Bench, case: &Value) -> Self {
+        let offered = case["config"]["mechs"].as_array().expect("mechs").iter();
+        let offered = offered.map(|mech| match text(mech) {
+            "krb5" => MechType::Krb5,
+            "ntlm" => MechType::Ntlmssp,
+            other => panic!("unknown mechanism {other}"),
+        });
+        Self { bench, offered: offered.collect(), state: State::Start }
+    }
+
+    fn step(&mut self, token: &[u8]) -> Answered {
+        self.take(token).unwrap_or_else(Answered::Reject)
+    }
+
+    fn take(&mut self, token: &[u8]) -> Result<Answered, Reason> {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Start if token.starts_with(SIGNATURE) => {
+                if !self.offered.contains(&MechType::Ntlmssp) {
+                    return Err(Reason::MechanismNotOffered);
+                }
+                let challenged = self.bench.answer(token)?;
+                let challenge = challenged.challenge().to_vec();
+                self.state = State::Raw(challenged);
+                Ok(Answered::Continue(challenge))
+            }
+            State::Start => match InitialToken::read(token)? {
+                InitialToken::Kerberos(token) => {
+                    Ok(Answered::Route { mech: "krb5", token: token.to_vec(), raw: true })
+                }
+                InitialToken::Spnego(init) => {
+                    let (mut negotiation, token) = Negotiation::begin(&init, &self.offered)?;
+                    match (negotiation.mech(), token) {
+                        (MechType::Ntlmssp, None) => {
+                            let answer = negotiation.ask(None);
+                            self.state = State::Negotiating(negotiation, None);
+                            Ok(Answered::Continue(answer))
+                        }
+                        (MechType::Ntlmssp, Some(token)) => self.challenge(negotiation, token),
+                        (_, token) => {
+                            let token = token.unwrap_or_default().to_vec();
+                            Ok(Answered::Route { mech: "krb5", token, raw: false })
+                        }
+                    }
+                }
+            },
+            State::Raw(challenged) => {
+                let proof = self.bench.verify(&challenged, token)?;
+                Ok(Answered::Accept(Vec::new(), Box::new(proof)))
+            }
+            State::Negotiating(negotiation, None) => {
+                let client = negotiation.read(token)?;
+                self.challenge(negotiation, client.response_token)
+            }
+            State::Negotiating(mut negotiation, Some(challenged)) => {
+                let client = negotiation.read(token)?;
+                let proof = self.bench.verify(&challenged, client.response_token)?;
+                let integrity = spnego::integrity(&proof);
+                let answer = negotiation.complete(&client, integrity, proof.has_mic())?;
+                Ok(Answered::Accept(answer, Box::new(proof)))
+            }
+            State::Over => Err(Reason::OutOfSequence),
+        }
+    }
+
+    fn challenge(
+        &mut self,
+        mut negotiation: Negotiation,
+        token: &[u8],
+    ) -> Result<Answered, Reason> {
+        let challenged = self.bench.answer(token)?;
+        let answer = negotiation.ask(Some(challenged.challenge()));
+        self.state = State::Negotiating(negotiation, Some(challenged));
+        Ok(Answered::Continue(answer))
+    }
+
+    fn refuses_everything_now(&mut self) {
+        assert!(matches!(self.state, State::Over));
+    }
+}
+
+fn compare_step(answer: &Answered, expect: &Value, verdict: &str) -> Result<(), String> {
+    let same_output = |output: &[u8]| match expect["output"].as_str() {
+        Some(expected) if hex(&Value::from(expected)) != output => {
+            Err(format!("output {output:02x?}"))
+        }
+        _ => Ok(()),
+    };
+    let same_identity = |proof: &Proof| match &expect["identity"] {
+        Value::Null => Ok(()),
+        identity => {
+            let expected = format!("{}\\{}", text(&identity["domain"]), text(&identity["user"]));
+            match proof.account().name().as_str() == expected {
+                true => Ok(()),
+                false => Err(format!("identity {}", proof.account().name().as_str())),
+            }
+        }
+    };
+    match (verdict, answer) {
+        ("continue", Answered::Continue(output)) => same_output(output),
+        ("accept", Answered::Accept(output, proof)) => {
+            same_output(output)?;
+            same_identity(proof)
+        }
+        ("reject", Answered::Reject(_)) => Ok(()),
+        ("either", Answered::Accept(_, proof)) => same_identity(proof),
+        ("either", _) => Ok(()),
+        ("route", Answered::Route { mech, token, raw }) => {
+            let wanted = expect["mech_token"].as_str();
+            match text(&expect["mech"]) == *mech
+                && wanted.is_none_or(|wanted| hex(&Value::from(wanted)) == *token)
+                && expect["raw"].as_bool().unwrap_or(false) == *raw
+            {
+                true => Ok(()),
+                false => Err(format!("routed to {mech}: {token:02x?}")),
+            }
+        }
+        (_, Answered::Reject(reason)) => Err(format!("rejected: {}", reason.name().as_str())),
+        (_, Answered::Continue(_)) => Err("goes on".to_owned()),
+        (_, Answered::Accept(..)) => Err("accepted".to_owned()),
+        (_, Answered::Route { mech, .. }) => Err(format!("routed to {mech}")),
+    }
 }
 
 #[test]

@@ -87,12 +87,13 @@ fn run(target: &str, entry: fn(&[u8]), count: usize) {
 
 // ---- Seeds ------------------------------------------------------------------------------------
 
-const TARGETS: [&str; 4] = ["step", "message", "accounts", "channel_binding"];
+const TARGETS: [&str; 5] = ["step", "message", "spnego", "accounts", "channel_binding"];
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let seeds = match target {
-        "step" => exchanges().into_iter().chain(headers()).collect(),
+        "step" => exchanges().into_iter().chain(headers()).chain(negotiations()).collect(),
         "message" => messages(),
+        "spnego" => spnego_tokens().into_iter().flatten().collect(),
         "accounts" => lines(),
         "channel_binding" => certificates(),
         other => panic!("no target {other}"),
@@ -142,6 +143,26 @@ fn headers() -> Vec<Vec<u8>> {
     kinds.zip(cases).map(|(kind, case)| [&[kind][..], &values(case)].concat()).collect()
 }
 
+/// The tokens of every exchange in the corpus.
+fn spnego_tokens() -> Vec<Vec<Vec<u8>>> {
+    let file = corpus("spnego_cases.json");
+    let tokens = |case: &Value| {
+        let steps = case["steps"].as_array().expect("steps").iter();
+        steps.map(|step| hex_of(&step["input"])).collect()
+    };
+    file["cases"].as_array().expect("cases").iter().map(tokens).collect()
+}
+
+/// Connections and their tokens under Negotiate.
+fn negotiations() -> Vec<Vec<u8>> {
+    let value = |token: &Vec<u8>| format!("Negotiate {}", STANDARD.encode(token));
+    let lines = |tokens: &Vec<Vec<u8>>| tokens.iter().map(value).collect::<Vec<_>>().join("\n");
+    let kinds = (0..=u8::MAX).filter(|kind| kind & 2 == 0).cycle();
+    let with_kind =
+        |(kind, tokens): (u8, Vec<Vec<u8>>)| [&[kind], lines(&tokens).as_bytes()].concat();
+    kinds.zip(spnego_tokens()).map(with_kind).collect()
+}
+
 fn lines() -> Vec<Vec<u8>> {
     [
         "DEMO\\alice:fc525c9683e8fe067095ba2ddc971889:staff,web admins",
@@ -186,6 +207,11 @@ fn sessions_survive_anything() {
 #[test]
 fn messages_may_be_anything() {
     run("message", entries::message, 4_000);
+}
+
+#[test]
+fn spnego_tokens_may_be_anything() {
+    run("spnego", entries::spnego, 20_000);
 }
 
 #[test]
@@ -292,7 +318,7 @@ fn the_size_of_a_token_is_looked_at_before_there_is_room_for_it() {
         let mut visitor = Visitor::new();
         let (bytes, answer) = peak(|| visitor.send(&config, &value));
         let reason = match len < MAX_TOKEN && first[0] == 0x60 {
-            true => Reason::MechanismNotOffered,
+            true => Reason::MalformedToken,
             false => Reason::TooLarge,
         };
         answer.refused(401, reason);

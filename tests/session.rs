@@ -12,6 +12,8 @@ mod redirect;
 mod refusal;
 #[path = "session/sign_in.rs"]
 mod sign_in;
+#[path = "session/spnego.rs"]
+mod spnego;
 #[cfg(feature = "slow-accounts")]
 #[path = "session/waiting.rs"]
 mod waiting;

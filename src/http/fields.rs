@@ -43,13 +43,12 @@ impl Fields {
 
     /// A challenge with the mechanism's token, in the scheme that the client used.
     pub fn token(&mut self, proxy: bool, scheme: Scheme, token: &[u8]) {
-        use base64::Engine;
-        let scheme = scheme.name().as_str();
-        let mut value = String::with_capacity(scheme.len() + 2 + token.len().div_ceil(3) * 4);
-        value.push_str(scheme);
-        value.push(' ');
-        base64::engine::general_purpose::STANDARD.encode_string(token, &mut value);
-        self.push(challenge_name(proxy), value.into(), HeaderKind::Challenge);
+        self.push(challenge_name(proxy), with_token(scheme, token), HeaderKind::Challenge);
+    }
+
+    /// The token that ends a handshake, in the same field (RFC 4559 4.1, RFC 9110 11.7.3).
+    pub fn last_token(&mut self, proxy: bool, scheme: Scheme, token: &[u8]) {
+        self.push(challenge_name(proxy), with_token(scheme, token), HeaderKind::Always);
     }
 
     /// The answer belongs to one handshake and to no cache.
@@ -80,6 +79,16 @@ impl Fields {
             *free = Some(Field { name, value, kind });
         }
     }
+}
+
+fn with_token(scheme: Scheme, token: &[u8]) -> Text {
+    use base64::Engine;
+    let scheme = scheme.name().as_str();
+    let mut value = String::with_capacity(scheme.len() + 2 + token.len().div_ceil(3) * 4);
+    value.push_str(scheme);
+    value.push(' ');
+    base64::engine::general_purpose::STANDARD.encode_string(token, &mut value);
+    value.into()
 }
 
 fn challenge_name(proxy: bool) -> &'static Text {

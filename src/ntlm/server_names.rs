@@ -76,5 +76,8 @@ impl ServerNames {
 }
 
 fn utf16le(text: &str) -> Vec<u8> {
-    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    // No letter takes more in UTF-16 than twice what it takes in UTF-8.
+    let mut out = Vec::with_capacity(2 * text.len());
+    text.encode_utf16().for_each(|unit| out.extend_from_slice(&unit.to_le_bytes()));
+    out
 }

@@ -96,6 +96,11 @@ impl Answer {
         self.finish(Verdict::Accepted, 0, Reason::SignedIn)
     }
 
+    /// Sends the token that ends a negotiation, whatever becomes of the request.
+    pub(super) fn last_token(&mut self, scheme: Scheme, token: &[u8]) {
+        self.fields.last_token(self.proxy, scheme, token);
+    }
+
     /// The step waits for its job.
     pub(super) fn wait(&mut self) -> Verdict {
         self.finish(Verdict::Wait, 503, Reason::BackendUnavailable)

@@ -2,26 +2,16 @@
 //! that nobody goes on with are freed, once they are too old, by those that begin later.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::Hooks;
-use crate::config::Scope;
-use crate::http::Scheme;
-use crate::ntlm::Challenged;
+use super::handshake::Handshake;
 use crate::reason::Reason;
 
 /// Many that grew old together are freed over several steps: none of them shall take long.
 const MOST_AT_ONCE: usize = 64;
-
-/// A half-done handshake.
-pub(super) struct Handshake {
-    pub(super) challenged: Challenged,
-    pub(super) scheme: Scheme,
-    pub(super) scope: Arc<Scope>,
-}
 
 /// The handshakes, the one to expire next first.
 // Boxed, because the nodes of the tree are half empty.
@@ -103,9 +93,8 @@ impl Ticket {
     /// What is held, in bytes.
     pub(super) fn held(&self) -> usize {
         let handshakes = self.hooks.half_open.0.lock();
-        handshakes.get(&self.key).map_or(0, |handshake| {
-            size_of::<(Key, Handshake)>() + handshake.challenged.held() - size_of::<Challenged>()
-        })
+        let handshake = handshakes.get(&self.key);
+        handshake.map_or(0, |handshake| size_of::<Key>() + handshake.held())
     }
 }
 

@@ -1,6 +1,8 @@
 //! An NTLMv2 client (MS-NLMP 3.1.5), as obedient or as wrong as a test wants it. It computes with
 //! nothing but the hashes, so that it shares no mistake with the library.
 
+use std::cell::Cell;
+
 use hmac::{Hmac, KeyInit, Mac};
 use md4::{Digest, Md4};
 use md5::Md5;
@@ -71,6 +73,8 @@ pub(crate) struct Client {
     pub(crate) service: Option<String>,
     /// What becomes of the AV pairs before they are hashed.
     pub(crate) tamper: fn(&mut Pairs),
+    /// ExportedSessionKey of the last AUTHENTICATE.
+    pub(crate) exported: Cell<[u8; 16]>,
 }
 
 impl Client {
@@ -87,6 +91,7 @@ impl Client {
             bindings: None,
             service: None,
             tamper: |_| {},
+            exported: Cell::default(),
         }
     }
 
@@ -121,6 +126,7 @@ impl Client {
             true => chosen,
             false => key_exchange_key,
         };
+        self.exported.set(exported);
         let mut message = assemble(&Fields {
             flags,
             lm: &[0; 24],
@@ -135,6 +141,24 @@ impl Client {
             message[MIC_AT..][..16].copy_from_slice(&mic);
         }
         message
+    }
+
+    /// The signature (3.4.4.2) of a first message in either direction, with the key of the last
+    /// AUTHENTICATE; RC4 only with KEY_EXCH.
+    pub(crate) fn signature(&self, sender: &str, message: &[u8]) -> Vec<u8> {
+        let other = if sender == "client" { "server" } else { "client" };
+        let magic = |what: &str| {
+            format!("session key to {sender}-to-{other} {what} key magic constant\0").into_bytes()
+        };
+        let key = |what: &str| -> [u8; 16] {
+            Md5::digest([&self.exported.get()[..], &magic(what)].concat()).into()
+        };
+        let mut checksum = hmac_md5(&key("signing"), &[&[0; 4], message])[..8].to_vec();
+        if self.offer & KEY_EXCH != 0 {
+            let seal_key = Rc4::new_from_slice(&key("sealing"));
+            seal_key.expect("16 bytes").apply_keystream(&mut checksum);
+        }
+        [&1_u32.to_le_bytes()[..], &checksum, &[0; 4]].concat()
     }
 
     /// The pairs of the CHALLENGE and the client's own.

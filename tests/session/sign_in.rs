@@ -541,7 +541,7 @@ fn a_handshake_keeps_to_its_scheme() {
 fn a_token_of_another_mechanism_is_refused() {
     let site = Site::new();
     let config = site.config("schemes negotiate ntlm");
-    let kerberos = b"\x60\x82\x01\x00\x06\x09\x2a\x86\x48\x86\xf7\x12\x01\x02\x02";
+    let kerberos = b"\x60\x0d\x06\x09\x2a\x86\x48\x86\xf7\x12\x01\x02\x02\x01\x00";
     let mut visitor = Visitor { scheme: "Negotiate", ..Visitor::new() };
     visitor.token(&config, kerberos).refused(401, Reason::MechanismNotOffered);
     visitor.scheme = "NTLM";

@@ -1,0 +1,66 @@
+//! A half-done handshake: NTLM's, by itself or inside SPNEGO.
+
+use std::sync::Arc;
+
+use crate::config::Scope;
+use crate::http::Scheme;
+use crate::ntlm::{self, Challenged, Claim};
+use crate::reason::Reason;
+use crate::spnego::{ClientToken, Negotiation};
+
+/// What a client may go on with.
+pub(super) struct Handshake {
+    pub(super) stage: Stage,
+    pub(super) scheme: Scheme,
+    pub(super) scope: Arc<Scope>,
+}
+
+/// How far a handshake has got, and in which framing: that never changes.
+pub(super) enum Stage {
+    /// NTLM by itself, after its CHALLENGE.
+    Ntlm(Challenged),
+    /// NTLM in SPNEGO, before its CHALLENGE or after it.
+    Spnego(Box<(Negotiation, Option<Challenged>)>),
+}
+
+impl Handshake {
+    /// Whether it is one of this scheme and scope.
+    pub(super) fn is_of(&self, scheme: Scheme, scope: &Arc<Scope>) -> bool {
+        self.scheme == scheme && self.scope == *scope
+    }
+
+    /// The CHALLENGE, if it has been sent.
+    pub(super) fn challenged(&self) -> Option<&Challenged> {
+        match &self.stage {
+            Stage::Ntlm(challenged) => Some(challenged),
+            Stage::Spnego(both) => both.1.as_ref(),
+        }
+    }
+
+    /// The client's NTLM message in the token that goes on with this handshake.
+    pub(super) fn unwrap<'a>(&self, token: &'a [u8]) -> Result<ClientToken<'a>, Reason> {
+        match (&self.stage, token.starts_with(ntlm::SIGNATURE)) {
+            (Stage::Ntlm(_), true) => {
+                Ok(ClientToken { response_token: token, mech_list_mic: None })
+            }
+            (Stage::Spnego(both), false) => both.0.read(token),
+            _ => Err(Reason::OutOfSequence),
+        }
+    }
+
+    /// Who the AUTHENTICATE in this token says to be.
+    pub(super) fn claim(&self, token: &[u8]) -> Option<Claim> {
+        let message = self.unwrap(token).ok()?.response_token;
+        self.challenged()?.claim(message, &self.scope.names)
+    }
+
+    /// What is held beyond the client's own bytes.
+    pub(super) fn held(&self) -> usize {
+        let negotiation = match &self.stage {
+            Stage::Ntlm(_) => 0,
+            Stage::Spnego(both) => size_of_val(&**both) + both.0.held(),
+        };
+        let challenged = self.challenged().map_or(0, |challenged| challenged.challenge().len());
+        size_of::<Self>() + negotiation + challenged
+    }
+}
