@@ -281,6 +281,7 @@ impl Session {
             signed_in.is_good(scope, request.host) && (signed_in.fresh || effective.rules.persist)
         });
         if good && !shared {
+            self.suspended = None;
             if self.answer.verdict() != Verdict::Accepted {
                 self.answer.begin(request.proxy, scope);
             }
@@ -333,7 +334,8 @@ impl Session {
     }
 
     /// Refuses credentials. The client learns no more than the status; that a challenge cannot
-    /// work on this connection makes it a 403.
+    /// work on this connection makes it a 403. The challenges are bare, also after a token of SPNEGO:
+    /// its "reject" would keep a client from asking for another password.
     fn refuse(
         &mut self,
         scope: &Arc<Scope>,

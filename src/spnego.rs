@@ -17,7 +17,7 @@ use crate::ntlm::session_security::{Sender, SessionSecurity};
 use crate::reason::Reason;
 use crate::secret::Secret;
 
-/// The largest part of a list that is kept for its MIC.
+/// No client's list is longer. It is kept until its MIC has come.
 const MAX_MECH_TYPES: usize = 1024;
 
 /// What a mechanism signs with when it is done (GSS_GetMIC, GSS_VerifyMIC).
@@ -27,17 +27,30 @@ pub trait Integrity {
 
     /// Our own over `message`.
     fn sign(&self, message: &[u8]) -> Vec<u8>;
+
+    /// Whether a signature cannot be changed along with its message.
+    fn is_strong(&self) -> bool;
 }
 
 /// NTLM signs with the keys of its first message, and starts anew after that (MS-SPNG 3.2.5.1).
 impl Integrity for ntlm::Proof {
     fn verify(&self, message: &[u8], mic: &[u8]) -> bool {
-        let ours = Secret::new(first_signature(self, Sender::Client, message));
-        <[u8; 16]>::try_from(mic).is_ok_and(|mic| Secret::new(mic) == ours)
+        let ours = first_signature(self, Sender::Client, message);
+        <[u8; 16]>::try_from(mic).is_ok_and(|mut mic| {
+            if !self.flags().any(Flags::EXTENDED_SESSIONSECURITY) {
+                // RandomPad, which receivers ignore (MS-NLMP 3.4.4.1).
+                mic[4..8].copy_from_slice(&ours[4..8]);
+            }
+            Secret::new(mic) == Secret::new(ours)
+        })
     }
 
     fn sign(&self, message: &[u8]) -> Vec<u8> {
         first_signature(self, Sender::Server, message).into()
+    }
+
+    fn is_strong(&self) -> bool {
+        self.flags().any(Flags::EXTENDED_SESSIONSECURITY)
     }
 }
 
@@ -123,19 +136,20 @@ impl Negotiation {
     }
 
     /// Ends the negotiation when the mechanism is done: the last token, if the client's list is
-    /// what it sent. `integrity` is missing if the mechanism's context cannot sign; `signs` says
-    /// that this client is one that signs whenever it can (MS-SPNG 3.3.5.1 note 8).
+    /// what it sent. `integrity` is missing if the mechanism's context cannot sign. A signature
+    /// that was not asked for need not be there: the mechanism is the client's first choice and
+    /// ours, and nothing better can have been taken from the list.
     pub fn complete(
         &mut self,
         last: &ClientToken<'_>,
         integrity: Option<&dyn Integrity>,
-        signs: bool,
     ) -> Result<Vec<u8>, Reason> {
-        let required = self.request_mic || (signs && integrity.is_some());
+        let required = self.request_mic;
         let sent = last.mech_list_mic.filter(|&mic| {
             // Windows 2000 sends its token a second time.
             required || mic != last.response_token
         });
+        let integrity = integrity.filter(|integrity| !required || integrity.is_strong());
         let ours = match (sent, integrity) {
             (Some(mic), Some(integrity)) if integrity.verify(&self.mech_types, mic) => {
                 Some(integrity.sign(&self.mech_types))

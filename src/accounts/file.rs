@@ -26,6 +26,9 @@ use crate::text::Text;
 /// The largest file read.
 const MAX_SIZE: u64 = 256 << 20;
 
+/// Room is made beforehand for no more accounts than this.
+const MOST_EXPECTED: usize = 1 << 17;
+
 /// How often a change is looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -47,6 +50,9 @@ pub struct AccountsFile {
     opened: Instant,
     /// Who reads it again right now: one at a time.
     readers: Jobs,
+    /// Who waits for an answer of those that take their time.
+    #[cfg(feature = "slow-accounts")]
+    pub(super) waiting: Jobs,
     /// What an administrator has to be told and has not been yet.
     notice: Mutex<Option<Notice>>,
 }
@@ -119,6 +125,8 @@ pub fn open(path: &Path) -> Result<Arc<AccountsFile>, String> {
         look_again: AtomicU64::new(0),
         opened: Instant::now(),
         readers: Jobs::default(),
+        #[cfg(feature = "slow-accounts")]
+        waiting: Jobs::default(),
         notice: Mutex::new(None),
     });
     files.push(Arc::downgrade(&file));
@@ -319,7 +327,8 @@ impl Table {
         let count = |bytes: &[u8]| bytes.iter().filter(|&&byte| byte == b'\n').count();
         let text = std::str::from_utf8(bytes)
             .map_err(|error| (count(&bytes[..error.valid_up_to()]) + 1, "is not UTF-8".into()))?;
-        let mut accounts = HashMap::with_capacity(count(bytes) + 1);
+        // Lines may be comments: room for very many is made when they turn out to be accounts.
+        let mut accounts = HashMap::with_capacity((count(bytes) + 1).min(MOST_EXPECTED));
         let (mut shared, mut units) = (Shared::default(), Vec::new());
         for (at, line) in text.split('\n').enumerate() {
             let error = |error: String| (at + 1, error);

@@ -6,19 +6,17 @@ use std::thread;
 use std::time::Duration;
 
 use super::{AccountsFile, Busy};
-use crate::job::{Audience, Job, Jobs};
+use crate::job::{Audience, Job};
 
 /// A file whose every answer takes `delay`.
 pub struct SlowFile {
     file: Arc<AccountsFile>,
     delay: Duration,
-    /// Shared by all that have this file: configurations come and go.
-    jobs: Jobs,
 }
 
 impl SlowFile {
     pub(crate) fn new(file: Arc<AccountsFile>, delay: Duration) -> Self {
-        Self { file, delay, jobs: Jobs::default() }
+        Self { file, delay }
     }
 
     pub(super) fn file(&self) -> &Arc<AccountsFile> {
@@ -27,7 +25,7 @@ impl SlowFile {
 
     /// One question.
     pub(super) fn ask(&self, max_jobs: usize) -> Result<Job, Busy> {
-        let permit = self.jobs.permit(max_jobs).ok_or(Busy)?;
+        let permit = self.file.waiting.permit(max_jobs).ok_or(Busy)?;
         let (reread, delay) = (self.file.reread_if_changed(), self.delay);
         Ok(Job::new(
             Audience::One,

@@ -46,7 +46,7 @@ impl Fields {
         self.push(challenge_name(proxy), with_token(scheme, token), HeaderKind::Challenge);
     }
 
-    /// The token that ends a handshake, in the same field (RFC 4559 4.1, RFC 9110 11.7.3).
+    /// The token that ends a handshake, in the same field (RFC 4559 4.1).
     pub fn last_token(&mut self, proxy: bool, scheme: Scheme, token: &[u8]) {
         self.push(challenge_name(proxy), with_token(scheme, token), HeaderKind::Always);
     }

@@ -101,7 +101,6 @@ pub struct Context<'a> {
 pub struct Proof {
     account: Arc<Account>,
     channel_bound: bool,
-    has_mic: bool,
     keys: SessionKeys,
 }
 
@@ -114,11 +113,6 @@ impl Proof {
     /// Whether the response was bound to this TLS connection.
     pub fn channel_bound(&self) -> bool {
         self.channel_bound
-    }
-
-    /// Whether the messages were protected by a MIC.
-    pub fn has_mic(&self) -> bool {
-        self.has_mic
     }
 
     /// SessionBaseKey.
@@ -213,10 +207,10 @@ pub(super) fn verify(
     let (account, key_exchange_key) = prove(challenge, response, claim, &name, context)?;
 
     let keys = SessionKeys::new(challenge.flags, key_exchange_key, message)?;
-    let has_mic = check_mic(exchange, message, &response.av_pairs, &keys, context.policy.mic)?;
+    check_mic(exchange, message, &response.av_pairs, &keys, context.policy.mic)?;
     let channel_bound = check_channel_bindings(&response.av_pairs, context.channel_bindings)?;
     check_service_name(&response.av_pairs, context.service_names)?;
-    Ok(Proof { account, channel_bound, has_mic, keys })
+    Ok(Proof { account, channel_bound, keys })
 }
 
 /// An AUTHENTICATE that nothing speaks against but what takes a key to see.
@@ -408,7 +402,7 @@ impl SessionKeys {
     }
 }
 
-/// Says whether there is a MIC, which then fits. Whether there has to be one is read from the authenticated MsvAvFlags and from nothing else:
+/// Whether there has to be a MIC is read from the authenticated MsvAvFlags and from nothing else:
 /// neither layout, version, flags nor zeros are evidence that there is none.
 fn check_mic(
     exchange: &Challenged,
@@ -416,10 +410,10 @@ fn check_mic(
     av_pairs: &AvPairs<'_>,
     keys: &SessionKeys,
     policy: MicPolicy,
-) -> Result<bool, Reason> {
+) -> Result<(), Reason> {
     if av_pairs.flags() & AV_FLAG_MIC == 0 {
         return match policy {
-            MicPolicy::WhenFlagged => Ok(false),
+            MicPolicy::WhenFlagged => Ok(()),
             MicPolicy::Always => Err(Reason::MissingMic),
         };
     }
@@ -427,7 +421,7 @@ fn check_mic(
     let (before, after) = (&message.message[..MIC_OFFSET], &message.message[MIC_END..]);
     let fits = |key: &Secret<16>| crypto::mic(key, &exchange.messages, before, after) == sent;
     if fits(&keys.exported_session_key()) || keys.second_mic_key().is_some_and(|key| fits(&key)) {
-        Ok(true)
+        Ok(())
     } else {
         Err(Reason::WrongMic)
     }

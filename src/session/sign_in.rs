@@ -130,13 +130,13 @@ impl Session {
         request: &Request<'_>,
         facts: &Facts<&[u8]>,
     ) -> Result<Verdict, Reason> {
-        let message = handshake.unwrap(token)?.response_token;
+        let ClientToken { response_token: message, mech_list_mic } = handshake.unwrap(token)?;
         match ntlm::message_type(message)? {
             MessageType::Authenticate if handshake.challenged().is_some() => {
                 self.find_bindings(&handshake.scope, request);
                 Ok(self.authenticate(handshake, token, rules, facts))
             }
-            MessageType::Negotiate => {
+            MessageType::Negotiate if mech_list_mic.is_none() => {
                 let Handshake { stage, scheme, scope } = *handshake;
                 match stage {
                     Stage::Spnego(both) if both.1.is_none() => {
@@ -145,7 +145,7 @@ impl Session {
                     _ => Err(Reason::OutOfSequence),
                 }
             }
-            MessageType::Authenticate => Err(Reason::OutOfSequence),
+            _ => Err(Reason::OutOfSequence),
         }
     }
 
@@ -235,7 +235,7 @@ impl Session {
             Stage::Ntlm(_) => None,
             Stage::Spnego(both) => {
                 let integrity = spnego::integrity(&proof);
-                Some(both.0.complete(&client, integrity, proof.has_mic())?)
+                Some(both.0.complete(&client, integrity)?)
             }
         };
         Ok((proof, last_token))

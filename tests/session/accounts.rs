@@ -287,6 +287,19 @@ fn who_has_signed_in_is_signed_out_though_nobody_else_signs_in() {
 }
 
 #[test]
+fn a_request_that_is_served_after_a_redirect_waits_no_longer() {
+    let site = Site::new();
+    let config = site.config("");
+    let mut visitor = Visitor::new();
+    visitor.sign_in(&config, &bob()).is("DEMO\\Bob");
+    site.rewrite(ACCOUNTS);
+    noticing(&mut visitor, &config);
+    visitor.again(&config, b"").is("DEMO\\Bob");
+    assert!(visitor.session.detach().is_none());
+    assert_eq!(visitor.session.timeout(), Duration::ZERO);
+}
+
+#[test]
 fn who_has_signed_in_stays_with_the_groups_of_now() {
     let site = Site::new();
     let config = site.config("");

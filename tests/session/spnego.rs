@@ -5,8 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use negotiate_auth::config::Config;
 use negotiate_auth::reason::Reason;
 use negotiate_auth::session::{Connection, HeaderKind, Verdict};
+use rc4::{KeyInit, Rc4, StreamCipher};
 
-use crate::common::client::{Client, Mic};
+use crate::common::client::{Client, EXTENDED_SESSIONSECURITY, Mic};
 use crate::common::site::{Answer, Site, Visitor, alice, bob, mallory};
 
 const SPNEGO: &[u8] = &[6, 6, 0x2b, 6, 1, 5, 5, 2];
@@ -165,12 +166,12 @@ fn the_list_has_to_be_signed_where_it_could_be() {
     let plain = || Client::plain("DEMO", "alice", &alice().password);
     let (only, second) = (&[NTLMSSP][..], &[KRB5, NTLMSSP][..]);
     for (client, mechs, taken) in [
-        // A client that protects its messages protects the list.
-        (alice(), only, false),
-        // One that never does need not, unless it was asked to.
+        // Nothing better than the first choice of both can have been taken from the list.
+        (alice(), only, true),
+        (alice(), second, false),
         (old(), only, true),
         (old(), second, false),
-        // One that cannot is not believed either.
+        // One that cannot sign is not believed either.
         (plain(), only, true),
         (plain(), second, false),
     ] {
@@ -182,6 +183,56 @@ fn the_list_has_to_be_signed_where_it_could_be() {
             false => answer.refused(401, Reason::MissingMechListMic),
         }
     }
+}
+
+/// A signature without extended session security (MS-NLMP 3.4.4.1): what a CRC comes to under RC4.
+fn crc_signature(client: &Client, list: &[u8], pad: [u8; 4]) -> Vec<u8> {
+    let mut body = [0; 12];
+    body[4..8].copy_from_slice(&crc32(list).to_le_bytes());
+    let key = client.exported.get();
+    Rc4::new_from_slice(&key).expect("16 bytes").apply_keystream(&mut body);
+    body[..4].copy_from_slice(&pad);
+    [&1_u32.to_le_bytes()[..], &body].concat()
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ (0xedb8_8320 * (crc & 1)))
+    })
+}
+
+fn without_extended_session_security() -> Client {
+    let client = Client { mic: Mic::None, ..alice() };
+    Client { offer: client.offer & !EXTENDED_SESSIONSECURITY, ..client }
+}
+
+#[test]
+fn the_random_pad_of_an_old_signature_is_ignored() {
+    let site = Site::new();
+    let config = config(&site);
+    for pad in [[0; 4], [0x45, 0xc8, 0x44, 0xe5]] {
+        let (mut visitor, client) = (visitor(), without_extended_session_security());
+        let message = authenticate(&mut visitor, &config, &client, &[NTLMSSP]);
+        let mic = crc_signature(&client, &list(&[NTLMSSP]), pad);
+        let answer = visitor.token(&config, &resp(Some(&message), Some(&mic)));
+        let ours = crc_signature(&client, &list(&[NTLMSSP]), [0; 4]);
+        completes(&answer, Some(ours));
+    }
+}
+
+/// Who changes the list can change such a signature along with it, without any key.
+#[test]
+fn an_old_signature_is_no_proof_where_one_is_required() {
+    let site = Site::new();
+    let config = config(&site);
+    let (sent, seen) = (list(&[MS_KRB5, NTLMSSP]), list(&[KRB5, NTLMSSP]));
+    let (mut visitor, client) = (visitor(), without_extended_session_security());
+    let message = authenticate(&mut visitor, &config, &client, &[KRB5, NTLMSSP]);
+    let mut mic = crc_signature(&client, &sent, [0; 4]);
+    let change = (crc32(&sent) ^ crc32(&seen)).to_le_bytes();
+    mic[8..12].iter_mut().zip(change).for_each(|(byte, change)| *byte ^= change);
+    let answer = visitor.token(&config, &resp(Some(&message), Some(&mic)));
+    answer.refused(401, Reason::WrongMechListMic);
 }
 
 #[test]
@@ -245,6 +296,10 @@ fn what_does_not_continue_is_refused() {
     refused(begun(), &resp(None, None), Reason::MalformedToken);
     refused(begun(), &resp(None, Some(&[1; 16])), Reason::MalformedToken);
     refused(begun(), &resp(Some(b""), None), Reason::MalformedToken);
+    // A MIC before the mechanism is done.
+    let mut asked = visitor();
+    asked.token(&config, &init(&[KRB5, NTLMSSP], None));
+    refused(asked, &resp(Some(&negotiate), Some(&[1; 16])), Reason::OutOfSequence);
     refused(begun(), &resp(Some(b"NTLMSSP\0"), None), Reason::MalformedToken);
     let peer_rejects = element(0xa1, &element(0x30, &element(0xa0, &[10, 1, 2])));
     refused(begun(), &peer_rejects, Reason::OutOfSequence);

@@ -102,6 +102,17 @@ fn more_than_max_jobs_are_turned_away_at_once() {
 }
 
 #[test]
+fn max_jobs_counts_for_the_accounts_wherever_they_are_named() {
+    let site = Site::new();
+    let (one, other) = (asking(&site, "max_jobs 1"), asking(&site, "max_jobs 1\ntimeout 1s"));
+    let (mut first, mut second) = (Visitor::new(), Visitor::new());
+    waits(&first.sign_in(&one, &alice()));
+    assert_eq!(second.sign_in(&other, &alice()).reason, Reason::Busy);
+    answered(&mut first).is("DEMO\\alice");
+    waits(&second.sign_in(&other, &alice()));
+}
+
+#[test]
 fn who_gives_up_before_the_job_has_begun_makes_room_and_is_not_asked_about() {
     let site = Site::new();
     let config = asking(&site, "max_jobs 1");
