@@ -18,6 +18,8 @@ class Http2:
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
         self.h2.initiate_connection()
         self.answers = {}
+        # The last stream that the server has looked at, once it has said that it goes away.
+        self.last_stream = None
 
     def __enter__(self):
         return self
@@ -42,13 +44,16 @@ class Http2:
         answer = self.answers[stream]
         while not answer["done"]:
             data = self.socket.recv(65536)
-            assert data, "the server closed the connection"
+            if not data:
+                raise ConnectionError("the server closed the connection")
             for event in self.h2.receive_data(data):
                 self.take(event)
             self.socket.sendall(self.h2.data_to_send())
         return answer
 
     def take(self, event):
+        if isinstance(event, h2.events.ConnectionTerminated):
+            self.last_stream = event.last_stream_id
         answer = self.answers.get(getattr(event, "stream_id", None))
         if isinstance(event, h2.events.ResponseReceived):
             answer["status"] = int(dict(event.headers)[":status"])
@@ -60,6 +65,11 @@ class Http2:
             answer["done"] = True
         elif isinstance(event, h2.events.StreamReset) and not answer["done"]:
             answer["status"], answer["done"] = f"reset {event.error_code}", True
+
+    @property
+    def is_used(self):
+        """Whether anything was answered."""
+        return any(answer["done"] for answer in self.answers.values())
 
     def request(self, path, *headers, **how):
         return self.receive(self.send(path, *headers, **how))
