@@ -50,9 +50,6 @@ pub struct AccountsFile {
     opened: Instant,
     /// Who reads it again right now: one at a time.
     readers: Jobs,
-    /// Who waits for an answer of those that take their time.
-    #[cfg(feature = "slow-accounts")]
-    pub(super) waiting: Jobs,
     /// What an administrator has to be told and has not been yet.
     notice: Mutex<Option<Notice>>,
 }
@@ -125,8 +122,6 @@ pub fn open(path: &Path) -> Result<Arc<AccountsFile>, String> {
         look_again: AtomicU64::new(0),
         opened: Instant::now(),
         readers: Jobs::default(),
-        #[cfg(feature = "slow-accounts")]
-        waiting: Jobs::default(),
         notice: Mutex::new(None),
     });
     files.push(Arc::downgrade(&file));

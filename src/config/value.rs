@@ -105,7 +105,7 @@ fn slow_accounts(args: &Args<'_>, place: &str) -> Result<Backend, String> {
     let slow = place.split_once(':').and_then(|(time, path)| Some((duration(time)?, path)));
     let (delay, path) = slow.ok_or_else(|| format!("\"{place}\" is not slow:TIME:PATH"))?;
     let file = accounts::open(&args.path(path))?;
-    Ok(Backend::Slow(Arc::new(accounts::SlowFile::new(file, delay))))
+    Ok(Backend::Slow(accounts::SlowFile::open(file, delay)))
 }
 
 /// A domain's own names.
