@@ -167,10 +167,10 @@ auth_verdict jobs_run(request_rec *r, auth_session *session)
         wait_for(task, auth_timeout(session));
     }
     else {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, error, r,
-                      "auth_negotiate: no thread can be started: the request "
-                      "waits for the accounts without a time limit");
-        auth_job_run(job);
+        /* The step is given up at once: its job has not run. */
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, error, r,
+                      "auth_negotiate: no thread can be started to wait for "
+                      "the accounts");
         free_task(task);
     }
 

@@ -17,7 +17,7 @@ void jobs_register_hooks(void);
 /*
  * After AUTH_WAIT: runs the session's job in a thread of its own, waits for it
  * as long as the options of the step allow, and returns the step's verdict. If
- * no thread can be had the job runs here, for as long as it takes.
+ * no thread can be had the step is given up at once.
  */
 auth_verdict jobs_run(request_rec *r, auth_session *session);
 

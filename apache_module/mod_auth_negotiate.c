@@ -546,8 +546,12 @@ static int accept_user(request_rec *r, apr_pool_t *p,
                        auth_negotiate_request *record)
 {
     auth_session *session = record->client->session;
+    auth_str name = auth_name(session);
 
-    record->user = copy_str(p, auth_name(session));
+    /* Other parts of the request may have this pointer for their user. */
+    if (record->user == NULL || strcmp(record->user, name.data)) {
+        record->user = copy_str(p, name);
+    }
     record->env_user = copy_str(p, auth_user(session));
     record->env_domain = copy_str(p, auth_domain(session));
     record->env_mechanism = copy_str(p, auth_mechanism(session));

@@ -135,6 +135,23 @@ has_token(auth_str list, const char *token)
     return false;
 }
 
+/* Whether it is a token of HTTP, as the name of a field has to be: a proxy may
+   read "Content-Length\t" as what it looks like. */
+static bool
+is_token(auth_str str)
+{
+    size_t i;
+
+    for (i = 0; i < str.len; i++) {
+        unsigned char c = (unsigned char) str.data[i];
+
+        if (c <= ' ' || c >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", c)) {
+            return false;
+        }
+    }
+    return str.len > 0;
+}
+
 static enum MHD_Result
 read_field(void *context, enum MHD_ValueKind kind, const char *name_data,
            size_t name_len, const char *value_data, size_t value_len)
@@ -144,7 +161,7 @@ read_field(void *context, enum MHD_ValueKind kind, const char *name_data,
     auth_request *request = &head->request;
 
     (void) kind;
-    head->malformed |= memchr(name.data, ' ', name.len) != NULL;
+    head->malformed |= !is_token(name);
     if (is(name, "Authorization")) {
         /* The library refuses two, and so it would three. */
         if (request->authorization_count < 2) {
@@ -197,7 +214,8 @@ read_head(head *head, struct MHD_Connection *connection, const char *method,
         request->flags |= AUTH_REQUEST_PERSISTENT;
     }
     if (head->malformed || head->hosts > 1
-        || head->lengths + head->codings > 1) {
+        || head->lengths + head->codings > 1
+        || (is_http_1_0 && head->codings > 0)) {
         return MHD_HTTP_BAD_REQUEST;
     }
     return head->unknown_coding ? MHD_HTTP_NOT_IMPLEMENTED : 0;

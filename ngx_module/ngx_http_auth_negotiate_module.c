@@ -420,16 +420,25 @@ ngx_http_auth_negotiate_get_ctx(ngx_http_request_t *r)
 }
 
 
-/* requests share an HTTP/2 connection, and so its pool */
+/*
+ * Requests share an HTTP/2 connection, and so its pool.  r->http_version does
+ * not tell them: "post_action" sets it to HTTP/0.9.
+ */
 
 static ngx_pool_t *
 ngx_http_auth_negotiate_pool(ngx_http_request_t *r)
 {
-    if (r->http_version < NGX_HTTP_VERSION_20) {
-        return r->connection->pool;
+    if (r->stream) {
+        return r->pool;
     }
 
-    return r->pool;
+#if (nginx_version >= 1025000)
+    if (r->v3_parse) {
+        return r->pool;
+    }
+#endif
+
+    return r->connection->pool;
 }
 
 

@@ -314,3 +314,5 @@ def site_files(directory):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     shutil.copy(HERE / "application.cgi", directory)
+    (directory / "htdocs/looked").mkdir()
+    shutil.copy(HERE / "application.cgi", directory / "htdocs/looked/program")

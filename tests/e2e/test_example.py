@@ -280,6 +280,13 @@ REFUSED = {
     "a length that is no number": (400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x3\r\n\r\nabc"),
     "a length with a sign": (400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc"),
     "a length before a space": (400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length : 3\r\n\r\nabc"),
+    "a length before a tab": (400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length\t: 3\r\n\r\nabc"),
+    "a length before a vertical tab": (400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length\x0b: 3\r\n\r\nabc"),
+    "a length behind a vertical tab": (400, b"POST / HTTP/1.1\r\nHost: a\r\n\x0bContent-Length: 3\r\n\r\nabc"),
+    "a proxy's name before a tab": (400, b"GET / HTTP/1.1\r\nHost: a\r\nVia\t: 1.1 proxy\r\n\r\n"),
+    "chunks before a tab": (400, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding\t: chunked\r\n\r\n0\r\n\r\n"),
+    "chunks in HTTP/1.0": (400, b"POST / HTTP/1.0\r\nConnection: keep-alive\r\n"
+                                b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
     "a length and chunks": (400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n"
                                  b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
     "two codings": (400, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n"

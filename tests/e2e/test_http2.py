@@ -7,6 +7,7 @@ import pytest
 from http2_client import Http2
 from ntlm_client import negotiate
 from raw_http import Connection, authorization
+from servers import Site
 from world import ALICE
 
 
@@ -42,6 +43,17 @@ def test_a_token_that_cannot_be_decoded_is_not_looked_at(secure_site):
         token = ("Authorization", "NTLM " + base64.b64encode(b"NTLMSSP\0garbage").decode())
         answer = connection.request("/", token)
         assert (answer["status"], answer["challenges"]) == (401, ["NTLM"])
+
+
+def test_what_runs_after_an_answer_is_on_its_stream_too(nginx_site):
+    """nginx tells the action that follows a request of another version of HTTP than the request's."""
+    site = Site(nginx_site.server, "https")
+    log = site.log()
+    with Http2(site) as connection:
+        for header in (authorization(negotiate()), authorization(negotiate())):
+            assert connection.request("/public/after", header)["status"] == 200
+        log.wait("auth_negotiate: ", count=2)
+    assert log.decisions() == ["multiplexed"] * 2
 
 
 def test_other_streams_go_on_as_before(secure_site):

@@ -180,12 +180,12 @@ class Threadless(ALL["event"]):
         return super().start(["prlimit", f"--stack={1 << 47}:"])
 
 
-def test_without_threads_to_be_had_a_job_runs_in_the_request(certificates):
+def test_without_threads_to_be_had_a_step_is_given_up_at_once(certificates):
     with waiting.serving(Threadless, certificates, "ThreadStackSize 262144") as server:
         site = Site(server, "http")
         log = site.log()
         with waiting.Client(site) as connection:
             took, answer = waiting.seconds(lambda: connection.ask(ALICE, "/deadline/").receive())
-        assert answer.status == 404
-        assert took >= 2, "the job takes two seconds, the deadline is far before"
-        assert len(log.lines(":warn\\].*no thread can be started")) == 1
+        waiting.assert_given_up(answer)
+        assert took < waiting.DEADLINE
+        assert len(log.lines(":error\\].*no thread can be started")) == 1

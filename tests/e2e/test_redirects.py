@@ -124,3 +124,12 @@ def test_satisfy_any_by_something_else_leaves_no_challenge_and_no_user(nginx_sit
             answer = connection.request("/satisfy/request/", *headers)
             assert answer.user == ""
             assert answer.challenges == []
+
+
+def test_httpd_knows_all_of_the_user_after_a_look_ahead(httpd_site):
+    """The subrequest for mod_rewrite's -U signs in once more, in its own section."""
+    with Connection(httpd_site) as connection:
+        for answer in (connection.sign_in(ALICE, "/looked/old"), connection.request("/looked/old")):
+            assert answer.user == ALICE.name
+            known = answer.json["negotiate"]
+            assert (known["user"], known["domain"], known["mechanism"]) == (ALICE.user, ALICE.domain, "ntlm")
