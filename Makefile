@@ -59,13 +59,10 @@ test: ## every suite, with its time
 	@$(MAKE) --no-print-directory build slow newest
 	@exec tests/run
 
-soak: ## the long forms: many rounds, many reloads, valgrind, fuzzing
+soak: ## the long forms: chaos, reloads, valgrind, sanitizers, fuzzing; 40 minutes
 	@tests/setup test
 	@$(MAKE) --no-print-directory build slow newest asan
-	@NEGOTIATE_SOAK=1 $(BUILD)/venv/bin/python -m pytest tests/e2e
-	@NEGOTIATE_NGINX=asan $(BUILD)/venv/bin/python -m pytest tests/e2e \
-		-k "nginx and not (valgrind or memory or lose_no_more)"
-	@fuzz/run -t 60
+	@exec tests/soak
 
 check: ## format, lints, drift of the header and of what is exported
 	@tests/setup check

@@ -270,8 +270,9 @@ class Client:
                     for stream, user in streams:
                         self.check_http2(connection.receive(stream), user)
             except (OSError, h2.exceptions.ProtocolError) as error:
-                # A server that goes away says so; h2 then takes no more answers, even if they come.
-                if connection.last_stream is None and not connection.is_used:
+                # A server that goes away says so; h2 then takes no more answers, and minds if they come.
+                goes_away = connection.last_stream is not None or isinstance(error, h2.exceptions.ProtocolError)
+                if not goes_away and not connection.is_used:
                     raise Lost(f"on HTTP/2: {error!r}") from error
                 raise Closed(repr(error)) from error
 

@@ -78,8 +78,8 @@ def test_half_done_handshakes_cost_little_and_are_freed_by_age(name, certificate
 
 @contextmanager
 def crowd(name, certificates, module, size, **how):
-    """A server and connections to it, the first of which are there."""
-    with (serving(name, certificates, module, connections=size + 1000, **how) as server,
+    """A server and connections to it, the first of which are there. When few are left, nginx would close idle ones."""
+    with (serving(name, certificates, module, connections=2 * size, **how) as server,
           Crowd(server, module) as crowd):
         crowd.come(FIRST, sign_in)
         yield crowd

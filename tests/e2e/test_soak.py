@@ -79,6 +79,8 @@ def test_reloads_under_load_confuse_nobody_and_crash_nothing(plain_site):
         clients = [pool.submit(client, number) for number in range(CLIENTS)]
         try:
             for _ in range(rounds(3, 20)):
+                target = counts["right"] + CLIENTS
+                until(lambda: counts["right"] > target or any(one.done() for one in clients), "sign-ins")
                 plain_site.server.reload(wait_for_old=False)
         finally:
             done.set()
@@ -118,8 +120,7 @@ def test_valgrind_finds_no_error_and_nothing_that_grows_with_visits(kind, certif
             until(lambda: has_ended(server.process), f"{server.name} to end by itself")
             return valgrind.in_use_at_end(directory, server.process.pid)
 
-    few, many = (run(count, tmp_path / str(count)) for count in VISITS)
-    assert many == few
+    assert_no_growth(VISITS, [run(count, tmp_path / str(count)) for count in VISITS])
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -132,8 +133,14 @@ def test_valgrind_finds_no_error_and_nothing_that_grows_with_reloads(name, certi
             master = server.process.pid
         return valgrind.in_use_at_end(directory, master)
 
-    few, many = (run(count, tmp_path / str(count)) for count in RELOADS)
-    assert many == few
+    assert_no_growth(RELOADS, [run(count, tmp_path / str(count)) for count in RELOADS])
+
+
+def assert_no_growth(counts, in_use):
+    """A piece of memory may be there sooner or later; one for each time that something is done may not."""
+    (few, few_blocks), (many, many_blocks) = in_use
+    more = counts[1] - counts[0]
+    assert many_blocks - few_blocks < more and many - few < 64 * more, in_use
 
 
 def is_idle(process, moment=0.5):
