@@ -171,6 +171,7 @@ def sign_ins(site, path):
             one.result()
 
 
+@pytest.mark.measures
 def test_nobody_else_waits_for_sign_ins(plain_site):
     """
     Windows without sign-ins and with, in turn. The lowest p99 of each kind counts, since what else the machine does
