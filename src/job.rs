@@ -21,9 +21,7 @@ pub struct Job {
 pub(crate) enum Audience {
     /// Whoever comes next, too.
     All,
-    /// One step alone.
-    // For accounts that have to be asked about every sign-in.
-    #[allow(dead_code)]
+    /// One step alone: accounts that have to be asked about every sign-in.
     One,
 }
 
