@@ -22,8 +22,9 @@ def replaced(text, old, new):
 
 def nginx_example():
     text = replaced(example("nginx"), "modules/", "@BUILD@/")
+    text = replaced(text, "user www-data;", "@USER@")
     text = replaced(text, "listen 80;", "listen 127.0.0.1:@HTTP@;")
-    return replaced(text, "http {", """@USER@ pid @DIR@/tested.pid; error_log @DIR@/tested.log;
+    return replaced(text, "http {", """pid @DIR@/tested.pid; error_log @DIR@/tested.log;
 http { access_log off; client_body_temp_path @DIR@/body; proxy_temp_path @DIR@/proxy;
 fastcgi_temp_path @DIR@/fastcgi; uwsgi_temp_path @DIR@/uwsgi; scgi_temp_path @DIR@/scgi;
 """)

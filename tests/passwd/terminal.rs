@@ -120,8 +120,10 @@ impl Drop for Running {
 /// Gives a program a session of its own: its standard input is its terminal, or it has none.
 fn own_session(command: &mut Command, with_terminal: bool) -> &mut Command {
     let prepare = move || {
-        // SAFETY: both calls are safe between fork and exec.
+        // SAFETY: all calls are safe between fork and exec. Whoever runs the tests in the background
+        // may have left SIGINT ignored.
         let done = unsafe {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
             libc::setsid() != -1 && (!with_terminal || libc::ioctl(0, libc::TIOCSCTTY, 0) == 0)
         };
         if done { Ok(()) } else { Err(io::Error::last_os_error()) }
