@@ -257,6 +257,8 @@ static const command_rec auth_negotiate_cmds[] =
                      "the mechanisms to sign in with"),
     AP_INIT_RAW_ARGS("NegotiateSchemes", set_option, "schemes", SCOPE,
                      "the HTTP authentication schemes to offer, in order"),
+    AP_INIT_RAW_ARGS("NegotiateKeytab", set_option, "keytab", SCOPE,
+                     "the keytab with the keys of this server for Kerberos"),
     AP_INIT_RAW_ARGS("NegotiateAccounts", set_option, "accounts", SCOPE,
                      "where the accounts for NTLM are, file:PATH"),
     AP_INIT_RAW_ARGS("NegotiateDomain", set_option, "domain", SCOPE,
@@ -265,6 +267,16 @@ static const command_rec auth_negotiate_cmds[] =
                      SCOPE, "'off', 'allow' or 'require'"),
     AP_INIT_RAW_ARGS("NegotiateServiceName", set_option, "service_name", SCOPE,
                      "'any', 'host' or the names a client may ask for"),
+    AP_INIT_RAW_ARGS("NegotiateRealmMap", set_option, "realm_map", SCOPE,
+                     "realms and the NetBIOS names of their domains, "
+                     "REALM=DOMAIN"),
+    AP_INIT_RAW_ARGS("NegotiateReplayCache", set_option, "replay_cache", SCOPE,
+                     "'on', 'off', 'off force' or a folder for the replay "
+                     "cache"),
+    AP_INIT_RAW_ARGS("NegotiateAllowRc4", set_option, "allow_rc4", SCOPE,
+                     "'on' if tickets may use RC4"),
+    AP_INIT_RAW_ARGS("NegotiateCertificates", set_option, "certificates", SCOPE,
+                     "certificates of what ends TLS in front of this server"),
     AP_INIT_RAW_ARGS("NegotiateProxies", set_option, "proxies", SCOPE,
                      "'none' or the addresses of proxies that never share "
                      "connections between users"),
@@ -279,6 +291,14 @@ static const command_rec auth_negotiate_cmds[] =
     AP_INIT_RAW_ARGS("NegotiatePersist", set_option, "persist", RULE,
                      "'on' if a sign-in with NTLM holds for the connection, "
                      "'off' if every request signs in"),
+    AP_INIT_RAW_ARGS("NegotiatePersistKerberos", set_option,
+                     "persist_kerberos", RULE,
+                     "'on' if a sign-in with Kerberos holds for the "
+                     "connection"),
+    AP_INIT_RAW_ARGS("NegotiateNameFormat", set_option, "name_format", RULE,
+                     "'full', 'short' and realms, 'domain' or 'local'"),
+    AP_INIT_RAW_ARGS("NegotiateNameCase", set_option, "name_case", RULE,
+                     "'keep' or 'lower'"),
     AP_INIT_TAKE1("AuthType", see_authtype, NULL, OR_AUTHCFG,
                   "an HTTP authorization type (e.g., \"" AUTH_TYPE "\")"),
     { .name = NULL }

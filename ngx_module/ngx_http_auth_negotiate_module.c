@@ -104,15 +104,23 @@ static ngx_command_t  ngx_http_auth_negotiate_commands[] = {
 
       ngx_http_auth_negotiate_key("auth_negotiate_mechanisms"),
       ngx_http_auth_negotiate_key("auth_negotiate_schemes"),
+      ngx_http_auth_negotiate_key("auth_negotiate_keytab"),
       ngx_http_auth_negotiate_key("auth_negotiate_accounts"),
       ngx_http_auth_negotiate_key("auth_negotiate_domain"),
       ngx_http_auth_negotiate_key("auth_negotiate_channel_binding"),
       ngx_http_auth_negotiate_key("auth_negotiate_service_name"),
+      ngx_http_auth_negotiate_key("auth_negotiate_realm_map"),
+      ngx_http_auth_negotiate_key("auth_negotiate_replay_cache"),
+      ngx_http_auth_negotiate_key("auth_negotiate_allow_rc4"),
+      ngx_http_auth_negotiate_key("auth_negotiate_certificates"),
       ngx_http_auth_negotiate_key("auth_negotiate_proxies"),
       ngx_http_auth_negotiate_key("auth_negotiate_handshake_lifetime"),
       ngx_http_auth_negotiate_key("auth_negotiate_timeout"),
       ngx_http_auth_negotiate_key("auth_negotiate_max_jobs"),
       ngx_http_auth_negotiate_key("auth_negotiate_persist"),
+      ngx_http_auth_negotiate_key("auth_negotiate_persist_kerberos"),
+      ngx_http_auth_negotiate_key("auth_negotiate_name_format"),
+      ngx_http_auth_negotiate_key("auth_negotiate_name_case"),
 
     { ngx_string("auth_negotiate_thread_pool"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_HTTP_LMT_CONF

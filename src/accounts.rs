@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub use backend::Backend;
 pub(crate) use backend::Busy;
 pub use entry::{Entry, EntryError};
-pub use file::{AccountsFile, Notice, open};
+pub use file::{AccountsFile, open};
 #[cfg(feature = "slow-accounts")]
 pub use slow::SlowFile;
 

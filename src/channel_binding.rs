@@ -14,18 +14,72 @@ enum Hash {
     Sha512,
 }
 
-/// MsvAvChannelBindings for a server certificate in DER; `None` if it is no certificate, or one
-/// whose signature has no single hash (Ed25519, Ed448), for which no binding is defined.
-pub fn ntlm_binding(certificate: &[u8]) -> Option<[u8; 16]> {
-    let hash = signature_hash(certificate)?;
-    let mut application_data = b"tls-server-end-point:".to_vec();
-    match hash {
-        Hash::Sha224 => application_data.extend_from_slice(&Sha224::digest(certificate)),
-        Hash::Sha256 => application_data.extend_from_slice(&Sha256::digest(certificate)),
-        Hash::Sha384 => application_data.extend_from_slice(&Sha384::digest(certificate)),
-        Hash::Sha512 => application_data.extend_from_slice(&Sha512::digest(certificate)),
+/// What the application data of the bindings begins with.
+const PREFIX: &[u8] = b"tls-server-end-point:";
+
+/// A server certificate as the end point of a channel.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct EndPoint {
+    application_data: Box<[u8]>,
+    ntlm: [u8; 16],
+}
+
+impl EndPoint {
+    /// Of a certificate in DER; `None` if it is none, or one whose signature has no single hash
+    /// (Ed25519, Ed448), for which no binding is defined.
+    pub fn of(certificate: &[u8]) -> Option<Self> {
+        let hash = signature_hash(certificate)?;
+        let application_data = match hash {
+            Hash::Sha224 => [PREFIX, &Sha224::digest(certificate)].concat(),
+            Hash::Sha256 => [PREFIX, &Sha256::digest(certificate)].concat(),
+            Hash::Sha384 => [PREFIX, &Sha384::digest(certificate)].concat(),
+            Hash::Sha512 => [PREFIX, &Sha512::digest(certificate)].concat(),
+        };
+        let ntlm = bindings_md5(&application_data);
+        Some(Self { application_data: application_data.into(), ntlm })
     }
-    Some(bindings_md5(&application_data))
+
+    /// The application data of gss_channel_bindings_struct.
+    pub fn application_data(&self) -> &[u8] {
+        &self.application_data
+    }
+
+    /// MsvAvChannelBindings.
+    pub fn ntlm(&self) -> &[u8; 16] {
+        &self.ntlm
+    }
+}
+
+/// The end point of a certificate's file, in PEM (RFC 7468; the first certificate of a chain) or DER.
+pub(crate) fn of_file(bytes: &[u8]) -> Result<EndPoint, &'static str> {
+    let der = match bytes.first() {
+        Some(&tag::SEQUENCE) => bytes.to_vec(),
+        _ => pem::parse_many(bytes)
+            .map_err(|_| "is no certificate in PEM or DER")?
+            .into_iter()
+            .find(|part| part.tag() == "CERTIFICATE")
+            .ok_or("has no certificate")?
+            .into_contents(),
+    };
+    EndPoint::of(&der).ok_or("is no certificate for which a channel binding is defined")
+}
+
+/// What the bindings of a connection may be. Where there is nothing to compare with, whatever a
+/// client sends is wrong.
+pub enum Expected {
+    /// Not looked at.
+    Off,
+    /// Absent, or one of these.
+    Allow(Vec<EndPoint>),
+    /// One of these.
+    Require(Vec<EndPoint>),
+    /// There is none, and one is required.
+    Impossible,
+}
+
+/// MsvAvChannelBindings for a server certificate in DER, as [`EndPoint::of`] has it.
+pub fn ntlm_binding(certificate: &[u8]) -> Option<[u8; 16]> {
+    EndPoint::of(certificate).map(|end_point| end_point.ntlm)
 }
 
 /// MD5 of gss_channel_bindings_struct with application data only: the address types and lengths

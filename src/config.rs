@@ -19,11 +19,14 @@ pub use scope::{Rules, Scope};
 pub use value::{ChannelBindingMode, Mechanism, Network, ServiceName};
 
 use crate::accounts::Backend;
+use crate::channel_binding::EndPoint;
 use crate::http::Scheme;
+use crate::kerberos::Keytab;
 use crate::names::Escaped;
+use crate::naming::{NameCase, NameFormat, RealmMap};
 use crate::text;
 use crate::text::Text;
-use value::{Args, DomainNames};
+use value::{Args, DomainNames, ReplayCacheMode};
 
 /// What an option is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,11 +102,14 @@ macro_rules! options {
 
 options! {
     mechanisms: Arc<[Mechanism]> = value::mechanisms, Scope,
-        "ntlm", "those that are configured",
-        "Mechanisms that may prove an identity: ntlm, which needs accounts.";
+        "kerberos | ntlm ...", "those that are configured",
+        "Mechanisms that may prove an identity: kerberos, which needs keytab, and ntlm, which needs accounts.";
     schemes: Arc<[Scheme]> = value::schemes, Scope,
-        "negotiate | ntlm ...", "ntlm",
-        "HTTP authentication schemes to offer, in this order; under negotiate, NTLM is taken by itself and in SPNEGO.";
+        "negotiate | ntlm ...", "negotiate for kerberos, ntlm for ntlm",
+        "HTTP authentication schemes to offer, in this order; under negotiate, Kerberos and NTLM are taken by themselves and in SPNEGO.";
+    keytab: Arc<Keytab> = value::keytab, Scope,
+        "PATH", "none",
+        "The keytab with this server's keys for Kerberos, of which those for HTTP count; a relative path starts from the server's folder of configuration.";
     accounts: Backend = value::accounts, Scope,
         "file:PATH", "none",
         "Where the accounts for NTLM are; a relative path starts from the server's folder of configuration.";
@@ -115,7 +121,19 @@ options! {
         "Whether a sign-in over TLS is bound to the server's certificate: not looked at, checked where the client sends it, or required.";
     service_name: Arc<ServiceName> = value::service_name, Scope,
         "any | host | NAME ...", "any",
-        "The service that clients must mean: any, HTTP on the request's host, or HTTP on one of these hosts (a port may follow).";
+        "The service that clients must mean: any, HTTP on the request's host, or HTTP on one of these hosts (a port may follow, which counts for NTLM).";
+    realm_map: Arc<RealmMap> = value::realm_map, Scope,
+        "REALM=DOMAIN ...", "none",
+        "Realms of Kerberos and the NetBIOS names of their domains: what makes one user of two names.";
+    replay_cache: ReplayCacheMode = value::replay_cache, Scope,
+        "on | off [force] | DIRECTORY", "on",
+        "Whether tickets that have been shown are remembered, and in which folder; off needs channel_binding require, or force.";
+    allow_rc4: bool = value::on_off, Scope,
+        "on | off", "off",
+        "Whether tickets of Kerberos may use RC4, which is weak; DES is refused always.";
+    certificates: Arc<[EndPoint]> = value::certificates, Scope,
+        "FILE ...", "none",
+        "Certificates, in PEM or DER, of what ends TLS in front of this server: a channel binding to one of them is right, too.";
     proxies: Arc<[Network]> = value::proxies, Scope,
         "none | ADDRESS[/BITS] | unix: ...", "none",
         "Proxies that never share a connection between clients; NTLM is refused through all others.";
@@ -131,6 +149,15 @@ options! {
     persist: bool = value::on_off, Rule,
         "on | off", "on",
         "Whether an NTLM sign-in lasts as long as its connection; if off, it counts for one request.";
+    persist_kerberos: bool = value::on_off, Rule,
+        "on | off", "off",
+        "Whether a Kerberos sign-in lasts as long as its connection and its ticket; if off, it counts for one request.";
+    name_format: Arc<NameFormat> = value::name_format, Rule,
+        "full | short REALM ... | domain | local", "full",
+        "What users are called: with their realm or domain, without it where it is one of these realms, as DOMAIN\\user by realm_map, or by their local name.";
+    name_case: NameCase = value::name_case, Rule,
+        "keep | lower", "keep",
+        "Whether names of users are written in lower case.";
 }
 
 /// The index-th option of the table.
@@ -307,7 +334,21 @@ mod tests {
             ("colour", &["red"][..], "site.conf:7: there is no option \"colour\""),
             ("persist", &["perhaps"], "site.conf:7: option \"persist\": "),
             ("persist", &[], "site.conf:7: option \"persist\": "),
-            ("mechanisms", &["kerberos"], "site.conf:7: option \"mechanisms\": "),
+            ("mechanisms", &["spnego"], "site.conf:7: option \"mechanisms\": "),
+            ("keytab", &["/nowhere/at-all"], "site.conf:7: option \"keytab\": /nowhere/at-all: "),
+            ("keytab", &["FILE:"], "site.conf:7: option \"keytab\": "),
+            ("realm_map", &["DEMO.TEST"], "site.conf:7: option \"realm_map\": "),
+            ("realm_map", &["DEMO.TEST=D.E"], "site.conf:7: option \"realm_map\": "),
+            ("realm_map", &["=DEMO"], "site.conf:7: option \"realm_map\": "),
+            ("realm_map", &["A=X", "A=Y"], "site.conf:7: option \"realm_map\": "),
+            ("replay_cache", &["maybe"], "site.conf:7: option \"replay_cache\": "),
+            ("replay_cache", &["/nowhere/at-all"], "site.conf:7: option \"replay_cache\": "),
+            ("replay_cache", &["on", "force"], "site.conf:7: option \"replay_cache\": "),
+            ("certificates", &["/nowhere/at-all"], "site.conf:7: option \"certificates\": "),
+            ("name_format", &["short"], "site.conf:7: option \"name_format\": "),
+            ("name_format", &["full", "DEMO.TEST"], "site.conf:7: option \"name_format\": "),
+            ("name_format", &["short", "a b"], "site.conf:7: option \"name_format\": "),
+            ("name_case", &["upper"], "site.conf:7: option \"name_case\": "),
             ("mechanisms", &["basic"], "site.conf:7: option \"mechanisms\": "),
             ("schemes", &["ntlm", "ntlm"], "site.conf:7: option \"schemes\": "),
             ("schemes", &["digest"], "site.conf:7: option \"schemes\": "),

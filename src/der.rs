@@ -13,9 +13,13 @@ pub struct Element<'a> {
 /// Identifier octets: universal ones, constructed context-specific ones, and that of RFC 2743 3.1.
 pub mod tag {
     #![allow(missing_docs)]
+    pub const INTEGER: u8 = 0x02;
+    pub const BIT_STRING: u8 = 0x03;
     pub const OCTET_STRING: u8 = 0x04;
     pub const OID: u8 = 0x06;
     pub const ENUMERATED: u8 = 0x0a;
+    pub const GENERALIZED_TIME: u8 = 0x18;
+    pub const GENERAL_STRING: u8 = 0x1b;
     pub const SEQUENCE: u8 = 0x30;
     pub const INITIAL_CONTEXT_TOKEN: u8 = 0x60;
     pub const CONTEXT_0: u8 = 0xa0;

@@ -29,3 +29,11 @@ impl Scheme {
         }
     }
 }
+
+/// A host without the port behind it.
+pub(crate) fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => host,
+    }
+}

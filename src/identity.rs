@@ -4,49 +4,140 @@ use std::sync::Arc;
 
 use crate::accounts::{Account, Backend};
 use crate::http::Scheme;
+use crate::kerberos::{self, Principal};
+use crate::naming::{Name, Naming, Original, RealmMap};
 use crate::ntlm;
 use crate::text;
 use crate::text::Text;
 
-/// A proved identity. It is made from a [`ntlm::Proof`] and from nothing else.
+/// A proved identity. It is made from a [`ntlm::Proof`] or a [`kerberos::Proof`] and from nothing
+/// else.
 pub struct Identity {
-    account: Arc<Account>,
+    who: Who,
     scheme: Scheme,
     channel_bound: bool,
+    /// What somebody is called who is not called by the mechanism's own name.
+    named: Option<Named>,
+}
+
+enum Who {
+    Kerberos(Box<Principal>),
+    Ntlm(Arc<Account>),
+}
+
+struct Named {
+    by: Option<Arc<Naming>>,
+    name: Text,
+}
+
+/// Somebody who has no name yet.
+pub(crate) enum Nameless {
+    /// The local system has to be asked about this principal.
+    Ask(String),
+    /// There is none.
+    Unknown,
 }
 
 impl Identity {
     /// From what an NTLM handshake proved.
     pub(crate) fn from_ntlm(proof: &ntlm::Proof, scheme: Scheme) -> Self {
-        Self { account: proof.account().clone(), scheme, channel_bound: proof.channel_bound() }
+        let who = Who::Ntlm(proof.account().clone());
+        Self { who, scheme, channel_bound: proof.channel_bound(), named: None }
+    }
+
+    /// From what a ticket proved.
+    pub(crate) fn from_kerberos(proof: &kerberos::Proof, scheme: Scheme) -> Self {
+        let who = Who::Kerberos(Box::new(proof.principal().clone()));
+        Self { who, scheme, channel_bound: proof.channel_bound(), named: None }
     }
 
     /// Takes over what `accounts` say of the account now; `false` if the proof is not good for it
     /// any more.
     pub(crate) fn renew(&mut self, accounts: &Backend) -> bool {
-        let renewed = accounts.renewed(&self.account);
-        renewed.map(|account| self.account = account).is_some()
+        match &mut self.who {
+            Who::Kerberos(_) => true,
+            Who::Ntlm(account) => {
+                let renewed = accounts.renewed(account);
+                renewed.map(|renewed| *account = renewed).is_some()
+            }
+        }
     }
 
-    /// The name for the application: `DOMAIN\user` in the account's own spelling.
+    /// Whether a ticket proved it.
+    pub(crate) fn is_kerberos(&self) -> bool {
+        matches!(self.who, Who::Kerberos(_))
+    }
+
+    /// Takes the name that `naming` gives, if it is not the one at hand.
+    pub(crate) fn name_by(
+        &mut self,
+        naming: &Option<Arc<Naming>>,
+        map: &RealmMap,
+    ) -> Result<(), Nameless> {
+        if naming.is_none() && (map.is_empty() || self.is_kerberos()) {
+            self.named = None;
+            return Ok(());
+        }
+        if self.named.as_ref().is_some_and(|named| named.by == *naming) {
+            return Ok(());
+        }
+        match Naming::name(naming.as_deref(), self.original(), map) {
+            Name::Known(name) => {
+                self.named = Some(Named { by: naming.clone(), name });
+                Ok(())
+            }
+            Name::Ask(principal) => Err(Nameless::Ask(principal)),
+            Name::Unknown => Err(Nameless::Unknown),
+        }
+    }
+
+    /// Takes the name that the local system gave.
+    pub(crate) fn set_local_name(&mut self, naming: &Arc<Naming>, name: String) {
+        self.named = Some(Named { by: Some(naming.clone()), name: naming.write(name) });
+    }
+
+    fn original(&self) -> Original<'_> {
+        let (user, domain) = (self.user().as_str(), self.domain().as_str());
+        match self.who {
+            Who::Kerberos(_) => Original::Kerberos(user, domain),
+            Who::Ntlm(_) => Original::Ntlm(domain, user),
+        }
+    }
+
+    /// The name for the application. Unless the configuration has another, `user@REALM` by
+    /// Kerberos, and `DOMAIN\user` in the account's own spelling by NTLM.
     pub fn name(&self) -> &Text {
-        self.account.name()
+        match (&self.named, &self.who) {
+            (Some(named), _) => &named.name,
+            (None, Who::Kerberos(principal)) => principal.name(),
+            (None, Who::Ntlm(account)) => account.name(),
+        }
     }
 
     /// The user.
     pub fn user(&self) -> &Text {
-        self.account.user()
+        match &self.who {
+            Who::Kerberos(principal) => principal.user(),
+            Who::Ntlm(account) => account.user(),
+        }
     }
 
-    /// The domain.
+    /// The domain, or the realm.
     pub fn domain(&self) -> &Text {
-        self.account.domain()
+        match &self.who {
+            Who::Kerberos(principal) => principal.realm(),
+            Who::Ntlm(account) => account.domain(),
+        }
     }
 
     /// The mechanism.
     pub fn mechanism(&self) -> &Text {
+        static KERBEROS: Text = text!("kerberos");
         static NTLM: Text = text!("ntlm");
-        &NTLM
+        match self.who {
+            Who::Kerberos(_) => &KERBEROS,
+            Who::Ntlm(_) => &NTLM,
+        }
     }
 
     /// The scheme of the request that signed in.
@@ -54,7 +145,7 @@ impl Identity {
         self.scheme.name()
     }
 
-    /// The security identifier; a file of accounts has none.
+    /// The security identifier; neither a file of accounts nor a ticket alone has one.
     pub fn sid(&self) -> &Text {
         static NONE: Text = Text::EMPTY;
         &NONE
@@ -63,7 +154,10 @@ impl Identity {
     /// The index-th group, "" past the last.
     pub fn group(&self, index: usize) -> &Text {
         static NONE: Text = Text::EMPTY;
-        self.account.groups().get(index).unwrap_or(&NONE)
+        match &self.who {
+            Who::Kerberos(_) => &NONE,
+            Who::Ntlm(account) => account.groups().get(index).unwrap_or(&NONE),
+        }
     }
 
     /// Whether the proof was bound to the TLS connection.

@@ -17,7 +17,13 @@ pub mod ffi;
 pub mod http;
 pub mod identity;
 pub mod job;
+#[cfg(feature = "kerberos")]
+pub mod kerberos;
+#[cfg(not(feature = "kerberos"))]
+#[path = "kerberos/absent.rs"]
+pub mod kerberos;
 pub mod names;
+pub mod naming;
 pub mod ntlm;
 pub mod reader;
 pub mod reason;
@@ -25,6 +31,7 @@ pub mod secret;
 pub mod session;
 pub mod spnego;
 pub mod text;
+pub mod watched;
 
 /// The version of the library.
 pub const VERSION: &text::Text = &text!(env!("CARGO_PKG_VERSION"));

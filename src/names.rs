@@ -119,6 +119,11 @@ fn is_line_break(letter: char) -> bool {
     matches!(letter, '\u{2028}' | '\u{2029}')
 }
 
+/// Whether a text has none of the characters that no [`Name`] has.
+pub fn is_acceptable(text: &str) -> bool {
+    text.chars().all(|letter| !letter.is_control() && !is_bidi_control(u32::from(letter)))
+}
+
 fn acceptable(units: &[u16]) -> bool {
     let mut rest = units.iter().copied();
     while let Some(unit) = rest.next() {

@@ -35,9 +35,9 @@ macro_rules! reasons {
 reasons! {
     0 SignedIn "signed-in" "the client has signed in"
     100 NoCredentials "no-credentials" "the request has no credentials"
-    101 InProgress "in-progress" "NTLM challenge sent"
+    101 InProgress "in-progress" "the handshake goes on"
     200 MalformedHeader "malformed-header" "the Authorization field is not one scheme and one token"
-    201 MalformedToken "malformed-token" "the token is not a well-formed NTLM message, by itself or in SPNEGO"
+    201 MalformedToken "malformed-token" "the token is not a well-formed message of NTLM, Kerberos or SPNEGO"
     202 OutOfSequence "out-of-sequence" "the token does not continue a handshake of this connection and scope"
     203 MechanismNotOffered "mechanism-not-offered" "the token is for a mechanism that is not offered here"
     204 Ntlmv1Refused "ntlmv1-refused" "the client answered with NTLMv1 or NTLM2 session response; only NTLMv2 is accepted"
@@ -56,24 +56,35 @@ reasons! {
     217 AccountDisabled "account-disabled" "the account is disabled"
     218 BadName "bad-name" "the user or domain name has characters that names must not have, or is empty or too long"
     219 AvMismatch "av-mismatch" "the response does not repeat the names and the time of this server's challenge: it was made for another server"
-    220 WrongServiceName "wrong-service-name" "the client asked for another service than this one"
+    220 WrongServiceName "wrong-service-name" "the client asked for another service than this one: the keytab has no key for it, or service_name does not want it"
     221 MissingServiceName "missing-service-name" "service_name is set and the client did not say which service it wants"
     222 NoCommonCharset "no-common-charset" "the client offers neither Unicode nor OEM strings"
     223 OtherScheme "other-scheme" "the Authorization field uses a scheme that is not NTLM or Negotiate"
     224 SchemeNotOffered "scheme-not-offered" "the Authorization field uses a scheme that is not offered here"
-    225 ClockSkew "clock-skew" "the time in the response is too far from this server's"
+    225 ClockSkew "clock-skew" "the client's clock is too far from this server's: let both follow the same time servers"
     226 AccountChanged "account-changed" "the account was changed, disabled or removed after this connection had signed in"
     227 UnknownCertificate "unknown-certificate" "the client sent a channel binding, and the server cannot tell which certificate this resumed TLS session was made with: end session tickets and cache, or choose certificates without variables"
     228 WrongMechListMic "wrong-mech-list-mic" "the signature of the list of mechanisms does not fit: the list was changed on its way"
     229 MissingMechListMic "missing-mech-list-mic" "the list of mechanisms has to be signed and is not: it may have been changed on its way"
     230 Forwarded "forwarded" "NTLM needs a connection of the client's own, and this request came through a proxy (Via, Forwarded or X-Forwarded-For); list it in proxies if it never shares connections"
     231 NotPersistent "not-persistent" "NTLM needs a connection that stays open, and this one closes after the answer"
-    232 Multiplexed "multiplexed" "NTLM cannot be used over HTTP/2 or HTTP/3: its token was not looked at"
+    232 Multiplexed "multiplexed" "a handshake of several tokens, such as NTLM's, cannot be used over HTTP/2 or HTTP/3"
+    233 Replayed "replayed" "the ticket was shown with the same authenticator before: somebody sends a request again, or the server steps a token twice"
+    234 TicketExpired "ticket-expired" "the ticket has expired: the client needs a new one"
+    235 TicketNotYetValid "ticket-not-yet-valid" "the ticket is not valid yet: a postdated one, or the clock of the KDC is ahead of this server's"
+    236 WrongKey "wrong-key" "the keytab's key of that name, version and encryption type does not decrypt the ticket: the password was set anew without a new keytab, or another account has the service name"
+    237 WrongKvno "wrong-kvno" "the keytab lacks that version of the key: renew the keytab and keep the old keys in it, or let the client get a new ticket"
+    238 WrongEnctype "wrong-enctype" "the keytab has no key of that encryption type: write one with all that the account has"
+    239 WeakEnctype "weak-enctype" "the ticket or its session key has an encryption type that is refused: DES, RC4 unless allow_rc4 is on, or what krb5.conf does not permit"
+    240 KerberosRefused "kerberos-refused" "Kerberos refused the ticket"
+    241 NoLocalName "no-local-name" "the user signed in and has no local name here: see auth_to_local in krb5.conf, and realm_map for users of NTLM"
     500 BadCall "bad-call" "the server called the library with arguments that make no sense"
     501 BadConfig "bad-config" "the configuration cannot sign anyone in"
     502 BackendUnavailable "backend-unavailable" "what knows the accounts did not answer in time"
     503 NoRandomness "no-randomness" "the system gave no random bytes for a challenge"
     504 Busy "busy" "as many sign-ins as max_jobs allows wait for the accounts already"
+    505 ReplayCacheFailed "replay-cache-failed" "the replay cache cannot be used: see that its folder exists and belongs to the user of the server's processes"
+    506 UntrustedMic "untrusted-mic" "the Kerberos library takes signatures that are wrong: update it; nobody who has to sign the list of mechanisms is signed in before"
     599 Internal "internal" "the library failed; this connection signs nobody in any more"
 }
 
@@ -81,6 +92,11 @@ impl Reason {
     /// The number, for C and for logs.
     pub const fn number(self) -> u32 {
         self as u32
+    }
+
+    /// Whether it is a fault of ours: a 5xx.
+    pub const fn is_fault(self) -> bool {
+        self.number() >= 500
     }
 }
 

@@ -8,30 +8,37 @@ mod bindings;
 mod half_open;
 mod handshake;
 mod hooks;
+mod offer;
 mod request;
 mod sign_in;
+mod ticket;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use answer::Answer;
+use answer::{Answer, Subject};
 use bindings::Bindings;
 pub use half_open::HalfOpen;
 use half_open::Ticket;
 use handshake::Handshake;
 pub use hooks::Hooks;
+use offer::Offer;
 pub use request::Request;
 
 pub use crate::http::{Field, HeaderKind};
 
-use crate::accounts::Notice;
+use crate::accounts::Backend;
 use crate::config::{ChannelBindingMode, Config, Effective, Rules, Scope};
-use crate::http::Authorization;
-use crate::identity::Identity;
-use crate::job::Job;
-use crate::ntlm::{self, FileTime};
+use crate::http::{Authorization, Scheme};
+use crate::identity::{Identity, Nameless};
+use crate::job::{Audience, Job, Jobs};
+use crate::kerberos;
+use crate::names::Escaped;
+use crate::naming::Naming;
+use crate::ntlm::FileTime;
 use crate::reason::Reason;
 use crate::text::Text;
+use crate::watched::Notice;
 
 /// What to do with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +74,8 @@ struct SignedIn {
     persistent: bool,
     /// Whether it was the request in hand that signed in.
     fresh: bool,
+    /// When the proof ends, on the clock that nobody sets.
+    ends: Option<Duration>,
     /// The host that the client proved to mean, where it has to be that of every request.
     host: Option<Box<[u8]>>,
 }
@@ -77,9 +86,14 @@ impl SignedIn {
         self.scope == *scope
             && self.host.as_deref().is_none_or(|proved| proved.eq_ignore_ascii_case(host))
     }
+
+    /// Whether the rules let it outlast the request.
+    fn may_last(&self, rules: &Rules) -> bool {
+        if self.identity.is_kerberos() { rules.persist_kerberos } else { rules.persist }
+    }
 }
 
-/// A step that waits for the accounts.
+/// A step that waits for a job.
 struct Suspended {
     job: Awaited,
     scope: Arc<Scope>,
@@ -91,8 +105,23 @@ struct Suspended {
 enum Next {
     /// Judging an AUTHENTICATE.
     Judge { handshake: Box<Handshake>, token: Box<[u8]>, rules: Rules },
+    /// Judging a ticket.
+    Accept { leg: ticket::Leg<Box<[u8]>>, rules: Rules },
     /// Serving who has signed in before.
-    Serve,
+    Serve { naming: Option<Arc<Naming>> },
+    /// Serving who has signed in, under the name that the system told.
+    Name { naming: Arc<Naming>, told: Told, entrance: Entrance },
+}
+
+/// The local name of somebody, when the system has told it; none if there is none.
+type Told = Arc<OnceLock<Option<String>>>;
+
+/// How somebody comes to be served.
+enum Entrance {
+    /// By signing in just now, with the token that ends the handshake, if there is one.
+    New(Option<(Scheme, Vec<u8>)>),
+    /// By having signed in before.
+    Known,
 }
 
 /// A job that a step waits for.
@@ -107,9 +136,9 @@ impl Drop for Awaited {
 /// What going on takes of the request.
 struct Facts<H> {
     host: H,
-    /// Whether the client can go on after a challenge.
-    continuable: bool,
-    /// Whether the connection stays open.
+    /// What the client can sign in with after a refusal.
+    offer: Offer,
+    /// Whether the connection stays open, and is the client's own.
     persistent: bool,
     /// When it came.
     arrived: FileTime,
@@ -119,8 +148,36 @@ struct Facts<H> {
 
 impl Facts<&[u8]> {
     fn to_owned(&self) -> Facts<Box<[u8]>> {
-        let Self { host, continuable, persistent, arrived, age } = *self;
-        Facts { host: host.into(), continuable, persistent, arrived, age }
+        let Self { host, offer, persistent, arrived, age } = *self;
+        Facts { host: host.into(), offer, persistent, arrived, age }
+    }
+}
+
+/// A request in hand, or what is kept of one.
+trait Situation {
+    fn offer(&self, session: &Session, scope: &Scope) -> Offer;
+
+    fn facts(&self, session: &Session, scope: &Scope) -> Facts<&[u8]>;
+}
+
+impl Situation for Request<'_> {
+    fn offer(&self, session: &Session, scope: &Scope) -> Offer {
+        session.offer(scope, self)
+    }
+
+    fn facts(&self, session: &Session, scope: &Scope) -> Facts<&[u8]> {
+        session.facts(scope, self, Duration::ZERO)
+    }
+}
+
+impl<H: AsRef<[u8]>> Situation for Facts<H> {
+    fn offer(&self, _: &Session, _: &Scope) -> Offer {
+        self.offer
+    }
+
+    fn facts(&self, _: &Session, _: &Scope) -> Facts<&[u8]> {
+        let Self { offer, persistent, arrived, age, .. } = *self;
+        Facts { host: self.host.as_ref(), offer, persistent, arrived, age }
     }
 }
 
@@ -176,8 +233,8 @@ impl Session {
                 Ok(verdict) => verdict,
                 Err(Reason::DuplicateHeader) => self.refuse_several(),
                 Err(reason) => {
-                    let continuable = self.obstacle(&effective.scope, request).is_none();
-                    self.refuse(&effective.scope, reason, continuable, None)
+                    let offer = self.offer(&effective.scope, request);
+                    self.refuse(&effective.scope, reason, offer, None)
                 }
             },
             Authorization::Several => self.refuse_several(),
@@ -205,42 +262,144 @@ impl Session {
         }
         let good = self.signed_in.as_mut().is_some_and(|signed_in| {
             signed_in.fresh = false;
-            signed_in.is_good(scope, request.host)
+            signed_in.is_good(scope, request.host) && signed_in.may_last(&effective.rules)
         });
-        if good && effective.rules.persist {
-            return match scope.accounts.before_request() {
-                None => self.serve(scope, self.obstacle(scope, request).is_none()),
-                Some(job) => {
-                    let facts = self.facts(scope, request, Duration::ZERO);
-                    self.suspend(job, scope, &facts, Next::Serve)
-                }
-            };
+        if !good {
+            return self.challenge(scope, request);
         }
-        self.challenge(scope, request)
+        let naming = &effective.rules.naming;
+        match scope.accounts.as_ref().and_then(Backend::before_request) {
+            None => self.serve(scope, naming, request),
+            Some(job) => {
+                let facts = self.facts(scope, request, Duration::ZERO);
+                self.suspend(job, scope, &facts, Next::Serve { naming: naming.clone() })
+            }
+        }
     }
 
     /// Who has signed in on this connection, as the accounts have it now.
-    fn serve(&mut self, scope: &Arc<Scope>, continuable: bool) -> Verdict {
-        let generation = scope.accounts.generation();
-        let known = self.signed_in.as_mut().is_some_and(|signed_in| {
-            signed_in.generation == generation || {
-                signed_in.generation = generation;
-                signed_in.identity.renew(&scope.accounts)
+    fn serve(
+        &mut self,
+        scope: &Arc<Scope>,
+        naming: &Option<Arc<Naming>>,
+        request: &impl Situation,
+    ) -> Verdict {
+        match self.check_signed_in(scope) {
+            Ok(()) => self.admit(scope, naming, request, Entrance::Known),
+            Err(reason) => {
+                self.signed_in = None;
+                let offer = request.offer(self, scope);
+                self.refuse(scope, reason, offer, None)
             }
-        });
-        if known {
-            return self.answer.finish(Verdict::Accepted, 0, Reason::SignedIn);
         }
-        self.signed_in = None;
-        self.refuse(scope, Reason::AccountChanged, continuable, None)
+    }
+
+    fn check_signed_in(&mut self, scope: &Scope) -> Result<(), Reason> {
+        let uptime = self.hooks.uptime;
+        let signed_in = self.signed_in.as_mut().ok_or(Reason::AccountChanged)?;
+        if let Some(ends) = signed_in.ends {
+            return if uptime() < ends { Ok(()) } else { Err(Reason::TicketExpired) };
+        }
+        let accounts = scope.accounts.as_ref().ok_or(Reason::AccountChanged)?;
+        let generation = accounts.generation();
+        if signed_in.generation == generation {
+            return Ok(());
+        }
+        signed_in.generation = generation;
+        match signed_in.identity.renew(accounts) {
+            true => Ok(()),
+            false => Err(Reason::AccountChanged),
+        }
+    }
+
+    /// Serves who is signed in, as soon as they have a name.
+    fn admit(
+        &mut self,
+        scope: &Arc<Scope>,
+        naming: &Option<Arc<Naming>>,
+        request: &impl Situation,
+        entrance: Entrance,
+    ) -> Verdict {
+        let Some(signed_in) = &mut self.signed_in else { return self.refuse_call() };
+        match (signed_in.identity.name_by(naming, &scope.realm_map), naming) {
+            (Ok(()), _) => self.welcome(entrance),
+            (Err(Nameless::Ask(principal)), Some(naming)) => {
+                let facts = request.facts(self, scope);
+                self.ask_local_name(principal, naming, scope, &facts, entrance)
+            }
+            (Err(_), _) => self.refuse_nameless(scope),
+        }
+    }
+
+    fn ask_local_name(
+        &mut self,
+        principal: String,
+        naming: &Arc<Naming>,
+        scope: &Arc<Scope>,
+        facts: &Facts<&[u8]>,
+        entrance: Entrance,
+    ) -> Verdict {
+        /// Those of the process who wait for their names.
+        static WAITING: OnceLock<Jobs> = OnceLock::new();
+        let Some(permit) = WAITING.get_or_init(Jobs::default).permit(scope.max_jobs) else {
+            self.signed_in = None;
+            return self.answer.give_up(Reason::Busy, None);
+        };
+        let told = Told::default();
+        let (naming, teller) = (naming.clone(), told.clone());
+        let work = Box::new(move || {
+            let _permit = permit;
+            let _ = teller.set(kerberos::local_name(&principal));
+        });
+        let job = Job::new(Audience::One, work);
+        self.suspend(job, scope, facts, Next::Name { naming, told, entrance })
+    }
+
+    fn take_name(
+        &mut self,
+        scope: &Scope,
+        naming: &Arc<Naming>,
+        told: &Told,
+        entrance: Entrance,
+    ) -> Verdict {
+        match (&mut self.signed_in, told.get()) {
+            (Some(signed_in), Some(Some(name))) => {
+                signed_in.identity.set_local_name(naming, name.clone());
+                self.welcome(entrance)
+            }
+            _ => self.refuse_nameless(scope),
+        }
+    }
+
+    /// Somebody proved who it is, and is nobody here: no other credentials would do.
+    fn refuse_nameless(&mut self, scope: &Scope) -> Verdict {
+        let who = self.signed_in.take().map(|signed_in| {
+            let name = Escaped(signed_in.identity.name().as_str()).to_string();
+            Subject::Ticket(format!("user \"{name}\""))
+        });
+        self.refuse(scope, Reason::NoLocalName, Offer::NONE, who)
+    }
+
+    fn welcome(&mut self, entrance: Entrance) -> Verdict {
+        let (Some(signed_in), Entrance::New(last_token)) = (&self.signed_in, entrance) else {
+            return self.answer.finish(Verdict::Accepted, 0, Reason::SignedIn);
+        };
+        let verdict = self.answer.sign_in(&signed_in.identity, signed_in.persistent);
+        if let Some((scheme, token)) = last_token {
+            self.answer.last_token(scheme, &token);
+        }
+        verdict
     }
 
     /// Nobody is known: a bare challenge, if one can work.
     fn challenge(&mut self, scope: &Arc<Scope>, request: &Request<'_>) -> Verdict {
-        let shared = request.is_shared(&scope.proxies).then_some(Reason::Forwarded);
-        match shared.or_else(|| self.obstacle(scope, request)) {
-            Some(reason) => self.refuse(scope, reason, false, None),
-            None => self.answer.challenge(scope, Reason::NoCredentials),
+        let offer = self.offer(scope, request);
+        match offer.is_none() {
+            false => self.answer.challenge(scope, offer, Reason::NoCredentials),
+            true => {
+                let reason = self.connection_obstacle(scope, request);
+                self.refuse(scope, reason.unwrap_or(Reason::NoCredentials), offer, None)
+            }
         }
     }
 
@@ -264,8 +423,10 @@ impl Session {
     fn facts<'a>(&self, scope: &Scope, request: &Request<'a>, age: Duration) -> Facts<&'a [u8]> {
         Facts {
             host: request.host,
-            continuable: self.obstacle(scope, request).is_none(),
-            persistent: request.persistent,
+            offer: self.offer(scope, request),
+            persistent: request.persistent
+                && !self.is_multiplexed(request)
+                && !request.is_shared(&scope.proxies),
             arrived: (self.hooks.now)(),
             age,
         }
@@ -278,14 +439,21 @@ impl Session {
         let scope = &effective.scope;
         let shared = request.is_shared(&scope.proxies);
         let good = self.signed_in.as_ref().is_some_and(|signed_in| {
-            signed_in.is_good(scope, request.host) && (signed_in.fresh || effective.rules.persist)
+            signed_in.is_good(scope, request.host)
+                && (signed_in.fresh || signed_in.may_last(&effective.rules))
         });
+        // A ticket is good for the request that shows it, whoever carries it here.
+        let shared = shared
+            && !self
+                .signed_in
+                .as_ref()
+                .is_some_and(|signed_in| signed_in.fresh && signed_in.identity.is_kerberos());
         if good && !shared {
             self.suspended = None;
             if self.answer.verdict() != Verdict::Accepted {
                 self.answer.begin(request.proxy, scope);
             }
-            return self.serve(scope, self.obstacle(scope, request).is_none());
+            return self.serve(scope, &effective.rules.naming, request);
         }
         if self.answer.is_for(scope) && self.answer.verdict() != Verdict::Accepted {
             return self.answer.verdict();
@@ -316,34 +484,52 @@ impl Session {
                 let Suspended { scope, facts, next, .. } = *suspended;
                 let verdict = match next {
                     Next::Judge { handshake, token, rules } => {
-                        self.judge(handshake, &token, rules, &facts)
+                        self.judge(handshake, &token, &rules, &facts)
                     }
-                    Next::Serve => self.serve(&scope, facts.continuable),
+                    Next::Accept { leg, rules } => self.accept(&scope, leg, &rules, &facts),
+                    Next::Serve { naming } => self.serve(&scope, &naming, &facts),
+                    Next::Name { naming, told, entrance } => {
+                        self.take_name(&scope, &naming, &told, entrance)
+                    }
                 };
-                self.answer.notice(scope.accounts.take_notice());
+                self.take_notices(&scope);
                 verdict
             }
             _ => {
-                let claim = match &suspended.next {
+                let subject = match &suspended.next {
                     Next::Judge { handshake, token, .. } => handshake.claim(token),
-                    Next::Serve => None,
+                    Next::Name { .. } => {
+                        self.signed_in = None;
+                        None
+                    }
+                    Next::Accept { .. } | Next::Serve { .. } => None,
                 };
-                self.answer.give_up(Reason::BackendUnavailable, claim)
+                self.answer.give_up(Reason::BackendUnavailable, subject.map(Subject::User))
             }
         }
     }
 
+    /// Tells what an administrator should know of the files that sign-ins depend on.
+    fn take_notices(&mut self, scope: &Scope) {
+        if let Some(accounts) = &scope.accounts {
+            self.answer.notice(accounts.take_notice());
+        }
+        if let Some(kerberos) = &scope.kerberos {
+            self.answer.notice(kerberos.take_notice());
+        }
+    }
+
     /// Refuses credentials. The client learns no more than the status; that a challenge cannot
-    /// work on this connection makes it a 403. The challenges are bare, also after a token of SPNEGO:
+    /// work on this connection makes it a 403. The challenges are bare, also after NTLM in SPNEGO:
     /// its "reject" would keep a client from asking for another password.
     fn refuse(
         &mut self,
-        scope: &Arc<Scope>,
+        scope: &Scope,
         reason: Reason,
-        continuable: bool,
-        claim: Option<ntlm::Claim>,
+        offer: Offer,
+        subject: Option<Subject>,
     ) -> Verdict {
-        self.answer.refuse(scope, reason, continuable, claim)
+        self.answer.refuse(scope, reason, offer, subject)
     }
 
     /// Answers a call that makes no sense.
@@ -372,16 +558,33 @@ impl Session {
         self.connection == Connection::Multiplexed || request.http_version >= 2000
     }
 
-    /// Why a challenge cannot lead anywhere: bindings are required and there is no TLS, or the
-    /// connection closes. One of those that clients leave for HTTP/1.1 when they see NTLM counts as
-    /// open.
+    /// Why nothing can lead anywhere: bindings are required, and there are none.
     fn obstacle(&self, scope: &Scope, request: &Request<'_>) -> Option<Reason> {
-        if scope.channel_binding == ChannelBindingMode::Require && !request.tls {
-            Some(Reason::MissingChannelBinding)
+        let required = scope.channel_binding == ChannelBindingMode::Require;
+        (required && !request.tls && scope.certificates.is_empty())
+            .then_some(Reason::MissingChannelBinding)
+    }
+
+    /// Why a handshake of several tokens cannot: the connection is not the client's own, or closes.
+    /// One of those that clients leave for HTTP/1.1 when they see NTLM counts as open.
+    fn connection_obstacle(&self, scope: &Scope, request: &Request<'_>) -> Option<Reason> {
+        if request.is_shared(&scope.proxies) {
+            Some(Reason::Forwarded)
+        } else if let Some(reason) = self.obstacle(scope, request) {
+            Some(reason)
         } else if !request.persistent && !self.is_multiplexed(request) {
             Some(Reason::NotPersistent)
         } else {
             None
+        }
+    }
+
+    /// What the client can sign in with.
+    fn offer(&self, scope: &Scope, request: &Request<'_>) -> Offer {
+        let kerberos = scope.kerberos.is_some() && scope.schemes.contains(&Scheme::Negotiate);
+        Offer {
+            kerberos: kerberos && self.obstacle(scope, request).is_none(),
+            ntlm: scope.accounts.is_some() && self.connection_obstacle(scope, request).is_none(),
         }
     }
 

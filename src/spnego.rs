@@ -22,11 +22,11 @@ const MAX_MECH_TYPES: usize = 1024;
 
 /// What a mechanism signs with when it is done (GSS_GetMIC, GSS_VerifyMIC).
 pub trait Integrity {
-    /// Whether `mic` is the client's over `message`.
-    fn verify(&self, message: &[u8], mic: &[u8]) -> bool;
+    /// That `mic` is the client's over `message`.
+    fn verify(&self, message: &[u8], mic: &[u8]) -> Result<(), Reason>;
 
     /// Our own over `message`.
-    fn sign(&self, message: &[u8]) -> Vec<u8>;
+    fn sign(&self, message: &[u8]) -> Option<Vec<u8>>;
 
     /// Whether a signature cannot be changed along with its message.
     fn is_strong(&self) -> bool;
@@ -34,19 +34,21 @@ pub trait Integrity {
 
 /// NTLM signs with the keys of its first message, and starts anew after that (MS-SPNG 3.2.5.1).
 impl Integrity for ntlm::Proof {
-    fn verify(&self, message: &[u8], mic: &[u8]) -> bool {
+    fn verify(&self, message: &[u8], mic: &[u8]) -> Result<(), Reason> {
         let ours = first_signature(self, Sender::Client, message);
-        <[u8; 16]>::try_from(mic).is_ok_and(|mut mic| {
-            if !self.flags().any(Flags::EXTENDED_SESSIONSECURITY) {
-                // RandomPad, which receivers ignore (MS-NLMP 3.4.4.1).
-                mic[4..8].copy_from_slice(&ours[4..8]);
-            }
-            Secret::new(mic) == Secret::new(ours)
-        })
+        let mut mic = <[u8; 16]>::try_from(mic).map_err(|_| Reason::WrongMechListMic)?;
+        if !self.flags().any(Flags::EXTENDED_SESSIONSECURITY) {
+            // RandomPad, which receivers ignore (MS-NLMP 3.4.4.1).
+            mic[4..8].copy_from_slice(&ours[4..8]);
+        }
+        match Secret::new(mic) == Secret::new(ours) {
+            true => Ok(()),
+            false => Err(Reason::WrongMechListMic),
+        }
     }
 
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
-        first_signature(self, Sender::Server, message).into()
+    fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+        Some(first_signature(self, Sender::Server, message).into())
     }
 
     fn is_strong(&self) -> bool {
@@ -72,6 +74,14 @@ pub struct Negotiation {
     request_mic: bool,
     /// Whether the client knows which mechanism was chosen.
     answered: bool,
+}
+
+/// What ends a negotiation on our side.
+pub enum Completion {
+    /// The last token.
+    Done(Vec<u8>),
+    /// A token that asks for the client's signature.
+    Asks(Vec<u8>),
 }
 
 /// What a client sent after its first token.
@@ -135,31 +145,61 @@ impl Negotiation {
         Ok(ClientToken { response_token, mech_list_mic: resp.mech_list_mic })
     }
 
-    /// Ends the negotiation when the mechanism is done: the last token, if the client's list is
-    /// what it sent. `integrity` is missing if the mechanism's context cannot sign. A signature
-    /// that was not asked for need not be there: the mechanism is the client's first choice and
-    /// ours, and nothing better can have been taken from the list.
+    /// Ends the negotiation when the mechanism is done, if the client's list is what it sent.
+    /// `response_token` is the mechanism's last, and `integrity` is missing if its context cannot
+    /// sign. A signature that was not asked for need not be there: the mechanism is the client's
+    /// first choice and ours, and nothing better can have been taken from the list.
     pub fn complete(
         &mut self,
         last: &ClientToken<'_>,
+        response_token: Option<&[u8]>,
         integrity: Option<&dyn Integrity>,
-    ) -> Result<Vec<u8>, Reason> {
+    ) -> Result<Completion, Reason> {
         let required = self.request_mic;
         let sent = last.mech_list_mic.filter(|&mic| {
             // Windows 2000 sends its token a second time.
             required || mic != last.response_token
         });
         let integrity = integrity.filter(|integrity| !required || integrity.is_strong());
-        let ours = match (sent, integrity) {
-            (Some(mic), Some(integrity)) if integrity.verify(&self.mech_types, mic) => {
-                Some(integrity.sign(&self.mech_types))
-            }
-            (Some(_), _) => return Err(Reason::WrongMechListMic),
-            (None, _) if required => return Err(Reason::MissingMechListMic),
-            (None, _) => None,
+        let sign = |integrity: &dyn Integrity, list: &[u8]| {
+            integrity.sign(list).ok_or(Reason::KerberosRefused)
         };
-        let answer = self.answer(NegState::AcceptCompleted);
-        Ok(NegTokenResp { mech_list_mic: ours.as_deref(), ..answer }.write())
+        let (state, ours) = match (sent, integrity) {
+            (Some(mic), Some(integrity)) => {
+                integrity.verify(&self.mech_types, mic)?;
+                (NegState::AcceptCompleted, Some(sign(integrity, &self.mech_types)?))
+            }
+            (Some(_), None) => return Err(Reason::WrongMechListMic),
+            // A client of Kerberos may need our token before it can sign (RFC 4178 5 (c)).
+            (None, Some(integrity)) if required && self.mech != MechType::Ntlmssp => {
+                (NegState::AcceptIncomplete, Some(sign(integrity, &self.mech_types)?))
+            }
+            (None, _) if required => return Err(Reason::MissingMechListMic),
+            (None, _) => (NegState::AcceptCompleted, None),
+        };
+        let answer = self.answer(state);
+        let token = NegTokenResp { response_token, mech_list_mic: ours.as_deref(), ..answer };
+        match state {
+            NegState::AcceptCompleted => Ok(Completion::Done(token.write())),
+            _ => Ok(Completion::Asks(token.write())),
+        }
+    }
+
+    /// Takes the token with the client's signature that [`Completion::Asks`] for. Nothing answers
+    /// it.
+    pub fn conclude(&self, token: &[u8], integrity: Option<&dyn Integrity>) -> Result<(), Reason> {
+        let resp = NegTokenResp::read(token)?;
+        let rejects = resp.neg_state == Some(NegState::Reject);
+        if rejects || resp.names_other(self.mech) || resp.response_token.is_some() {
+            return Err(Reason::OutOfSequence);
+        }
+        let mic = resp.mech_list_mic.ok_or(Reason::MissingMechListMic)?;
+        integrity.ok_or(Reason::WrongMechListMic)?.verify(&self.mech_types, mic)
+    }
+
+    /// The token that ends the negotiation in vain, with the mechanism's own about it.
+    pub fn reject(&mut self, response_token: Option<&[u8]>) -> Vec<u8> {
+        NegTokenResp { response_token, ..self.answer(NegState::Reject) }.write()
     }
 
     /// What is held, in bytes.

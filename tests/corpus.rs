@@ -22,7 +22,7 @@ use negotiate_auth::ntlm::{
 };
 use negotiate_auth::reason::Reason;
 use negotiate_auth::secret::Secret;
-use negotiate_auth::spnego::{self, InitialToken, MechType, Negotiation};
+use negotiate_auth::spnego::{self, Completion, InitialToken, MechType, Negotiation};
 use serde_json::Value;
 
 use common::{corpus as load, hex_of as hex};
@@ -614,8 +614,10 @@ impl Acceptor {
                 let client = negotiation.read(token)?;
                 let proof = self.bench.verify(&challenged, client.response_token)?;
                 let integrity = spnego::integrity(&proof);
-                let answer = negotiation.complete(&client, integrity)?;
-                Ok(Answered::Accept(answer, Box::new(proof)))
+                match negotiation.complete(&client, None, integrity)? {
+                    Completion::Done(answer) => Ok(Answered::Accept(answer, Box::new(proof))),
+                    Completion::Asks(_) => panic!("NTLM's client has signed or never will"),
+                }
             }
             State::Over => Err(Reason::OutOfSequence),
         }

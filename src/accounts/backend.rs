@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Account, AccountName, Accounts, AccountsFile, Notice};
+use super::{Account, AccountName, Accounts, AccountsFile};
 use crate::job::{Audience, Job};
 use crate::secret::Secret;
+use crate::watched::Notice;
 
 /// Where accounts are. Equal ones are the same place.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -8,25 +8,37 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::value::DomainNames;
-use super::{ChannelBindingMode, Effective, Network, ServiceName, Settings, Unusable};
+use super::value::{DomainNames, ReplayCacheMode};
+use super::{
+    ChannelBindingMode, Effective, Mechanism, Network, ServiceName, Set, Settings, Unusable,
+};
 use crate::accounts::Backend;
+use crate::channel_binding::EndPoint;
 use crate::http::Scheme;
+use crate::kerberos::{Acceptor, Choice, ReplayCache};
+use crate::naming::{Naming, RealmMap};
 use crate::ntlm::ServerNames;
 
-/// Who can sign in, and how. Connections keep what they know for one scope only.
+/// Who can sign in, and how. Connections keep what they know for one scope only. At least one
+/// mechanism is there.
 #[derive(PartialEq, Eq, Hash)]
 pub struct Scope {
     /// The schemes to offer, in this order.
     pub schemes: Arc<[Scheme]>,
+    /// What accepts Kerberos.
+    pub kerberos: Option<Acceptor>,
     /// The accounts for NTLM.
-    pub accounts: Backend,
+    pub accounts: Option<Backend>,
     /// What a CHALLENGE calls this server.
     pub names: Arc<ServerNames>,
     /// Whether sign-ins are bound to TLS.
     pub channel_binding: ChannelBindingMode,
+    /// Certificates of what ends TLS in front of the server.
+    pub certificates: Arc<[EndPoint]>,
     /// The service that clients must mean.
     pub service_name: Arc<ServiceName>,
+    /// Which domain a realm is.
+    pub realm_map: Arc<RealmMap>,
     /// Proxies that keep connections apart.
     pub proxies: Arc<[Network]>,
     /// How long a challenge may be answered.
@@ -38,10 +50,14 @@ pub struct Scope {
 }
 
 /// What follows from a sign-in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Rules {
-    /// Whether it lasts as long as the connection.
+    /// Whether one by NTLM lasts as long as the connection.
     pub persist: bool,
+    /// Whether one by Kerberos does.
+    pub persist_kerberos: bool,
+    /// What users are called, unless that is what they are called anyway.
+    pub naming: Option<Arc<Naming>>,
 }
 
 /// Every scope that is in use, by its hash.
@@ -70,46 +86,116 @@ impl Scope {
 impl Settings {
     /// What these options come to, or why nobody could sign in with them.
     pub(super) fn resolve(&self) -> Result<Effective, Unusable> {
-        let accounts = self.accounts.as_ref().ok_or_else(|| match &self.mechanisms {
-            Some(set) => Unusable {
-                error: "option \"mechanisms\": ntlm needs \"accounts\", which is not set"
-                    .to_owned(),
-                blame: set.place.clone(),
-            },
-            None => Unusable {
-                error: "no mechanism is configured: set \"accounts\" to offer NTLM".to_owned(),
+        let kerberos = self.is_on(Mechanism::Kerberos, self.keytab.is_some())?;
+        let ntlm = self.is_on(Mechanism::Ntlm, self.accounts.is_some())?;
+        if !kerberos && !ntlm {
+            return Err(Unusable {
+                error:
+                    "no mechanism is configured: set \"keytab\" to offer Kerberos, \"accounts\" \
+                        to offer NTLM"
+                        .to_owned(),
                 blame: None,
-            },
-        })?;
-        let value_or = |set: Option<&Arc<[Scheme]>>, default: &[Scheme]| {
-            set.cloned().unwrap_or_else(|| default.into())
+            });
+        }
+        let schemes = self.offered_schemes(kerberos, ntlm)?;
+        let value_or = |set: &Option<Set<Duration>>, default| {
+            set.as_ref().map_or(Duration::from_secs(default), |set| set.value)
         };
         let scope = Scope {
-            schemes: value_or(self.schemes.as_ref().map(|set| &set.value), &[Scheme::Ntlm]),
-            accounts: accounts.value.clone(),
+            kerberos: if kerberos { Some(self.acceptor()?) } else { None },
+            accounts: self.accounts.as_ref().filter(|_| ntlm).map(|set| set.value.clone()),
             names: server_names(self.domain.as_ref().map(|set| &*set.value)),
-            channel_binding: self
-                .channel_binding
+            channel_binding: self.binding_mode(),
+            certificates: self
+                .certificates
                 .as_ref()
-                .map_or(ChannelBindingMode::Allow, |set| set.value),
-            service_name: self
-                .service_name
-                .as_ref()
-                .map_or_else(|| Arc::new(ServiceName::Any), |set| set.value.clone()),
+                .map_or_else(|| Arc::new([]) as _, |set| set.value.clone()),
+            service_name: self.service_name(),
+            realm_map: self.realm_map.as_ref().map(|set| set.value.clone()).unwrap_or_default(),
             proxies: self
                 .proxies
                 .as_ref()
                 .map_or_else(|| Arc::new([]) as _, |set| set.value.clone()),
-            handshake_lifetime: self
-                .handshake_lifetime
-                .as_ref()
-                .map_or(Duration::from_secs(120), |set| set.value),
-            timeout: self.timeout.as_ref().map_or(Duration::from_secs(10), |set| set.value),
+            handshake_lifetime: value_or(&self.handshake_lifetime, 120),
+            timeout: value_or(&self.timeout, 10),
             max_jobs: self.max_jobs.as_ref().map_or(32, |set| set.value),
+            schemes,
         };
-        let rules = Rules { persist: self.persist.as_ref().is_none_or(|set| set.value) };
+        let rules = Rules {
+            persist: self.persist.as_ref().is_none_or(|set| set.value),
+            persist_kerberos: self.persist_kerberos.as_ref().is_some_and(|set| set.value),
+            naming: Naming::new(
+                self.name_format.as_ref().map(|set| &*set.value),
+                self.name_case.as_ref().map(|set| set.value),
+            ),
+        };
         Ok(Effective { scope: scope.intern(), rules })
     }
+
+    /// Whether a mechanism is on: if it is listed, or, without a list, if it has what it needs.
+    fn is_on(&self, mechanism: Mechanism, has_needed: bool) -> Result<bool, Unusable> {
+        let Some(set) = &self.mechanisms else { return Ok(has_needed) };
+        if !set.value.contains(&mechanism) || has_needed {
+            return Ok(set.value.contains(&mechanism));
+        }
+        let error = match mechanism {
+            Mechanism::Kerberos => "kerberos needs \"keytab\", which is not set",
+            Mechanism::Ntlm => "ntlm needs \"accounts\", which is not set",
+        };
+        Err(unusable("mechanisms", error, set))
+    }
+
+    fn offered_schemes(&self, kerberos: bool, ntlm: bool) -> Result<Arc<[Scheme]>, Unusable> {
+        match (&self.schemes, kerberos, ntlm) {
+            (Some(set), _, false) if !set.value.contains(&Scheme::Negotiate) => {
+                Err(unusable("schemes", "kerberos needs negotiate", set))
+            }
+            (Some(set), _, _) => Ok(set.value.clone()),
+            (None, true, true) => Ok([Scheme::Negotiate, Scheme::Ntlm].into()),
+            (None, true, false) => Ok([Scheme::Negotiate].into()),
+            (None, false, _) => Ok([Scheme::Ntlm].into()),
+        }
+    }
+
+    fn acceptor(&self) -> Result<Acceptor, Unusable> {
+        let Some(keytab) = &self.keytab else {
+            return Err(Unusable { error: "\"keytab\" is not set".to_owned(), blame: None });
+        };
+        let choice = Choice {
+            services: self.service_name().for_kerberos(),
+            rc4: self.allow_rc4.as_ref().is_some_and(|set| set.value),
+            replay_cache: self.replay_cache()?,
+        };
+        Acceptor::new(keytab.value.clone(), choice)
+            .map_err(|error| unusable("keytab", &error, keytab))
+    }
+
+    fn replay_cache(&self) -> Result<ReplayCache, Unusable> {
+        let Some(set) = &self.replay_cache else { return Ok(ReplayCache::Default) };
+        match &set.value {
+            ReplayCacheMode::On(place) => Ok(place.clone()),
+            ReplayCacheMode::Off if self.binding_mode() != ChannelBindingMode::Require => {
+                let error = "off lets whoever has seen a ticket on the network use it, too: it \
+                             needs \"channel_binding require\", or write \"off force\"";
+                Err(unusable("replay_cache", error, set))
+            }
+            ReplayCacheMode::Off | ReplayCacheMode::OffByForce => Ok(ReplayCache::Off),
+        }
+    }
+
+    fn binding_mode(&self) -> ChannelBindingMode {
+        self.channel_binding.as_ref().map_or(ChannelBindingMode::Allow, |set| set.value)
+    }
+
+    fn service_name(&self) -> Arc<ServiceName> {
+        let set = self.service_name.as_ref();
+        set.map_or_else(|| Arc::new(ServiceName::Any), |set| set.value.clone())
+    }
+}
+
+/// What is wrong with a value only beside others.
+fn unusable<T>(key: &str, error: &str, set: &Set<T>) -> Unusable {
+    Unusable { error: format!("option \"{key}\": {error}"), blame: set.place.clone() }
 }
 
 /// The names of this computer in its domain, or by itself.

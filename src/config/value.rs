@@ -6,8 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::accounts::{self, Backend};
-use crate::http::Scheme;
+use crate::channel_binding::{self, EndPoint};
+use crate::http::{self, Scheme};
+use crate::kerberos::{self, Keytab, ReplayCache, Services};
 use crate::names::Escaped;
+use crate::naming::{NameCase, NameFormat, RealmMap};
+use crate::watched;
 
 /// The arguments of one option.
 pub(super) struct Args<'a> {
@@ -66,15 +70,17 @@ fn unknown(arg: &str, known: &str) -> String {
 /// A way to prove an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mechanism {
+    /// RFC 4120.
+    Kerberos,
     /// MS-NLMP.
     Ntlm,
 }
 
 pub(super) fn mechanisms(args: &Args<'_>) -> Result<Arc<[Mechanism]>, String> {
     args.each(|arg| match arg {
+        "kerberos" => Ok(Mechanism::Kerberos),
         "ntlm" => Ok(Mechanism::Ntlm),
-        "kerberos" => Err("this build has no \"kerberos\"".to_owned()),
-        _ => Err(unknown(arg, "ntlm")),
+        _ => Err(unknown(arg, "kerberos, ntlm")),
     })
     .map(Arc::from)
 }
@@ -96,6 +102,112 @@ pub(super) fn accounts(args: &Args<'_>) -> Result<Backend, String> {
         #[cfg(feature = "slow-accounts")]
         ("slow", place) => slow_accounts(args, place),
         _ => Err(format!("\"{}\" is not file:PATH", Escaped(arg))),
+    }
+}
+
+pub(super) fn keytab(args: &Args<'_>) -> Result<Arc<Keytab>, String> {
+    let arg = args.one()?;
+    match arg.strip_prefix("FILE:").unwrap_or(arg) {
+        "" => Err("needs the path of a keytab".to_owned()),
+        path => kerberos::open(&args.path(path)),
+    }
+}
+
+/// Whether tickets that have been shown are remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ReplayCacheMode {
+    /// In a place that processes share.
+    On(ReplayCache),
+    /// Not where a binding makes sure that nobody else can show them.
+    Off,
+    /// Not.
+    OffByForce,
+}
+
+pub(super) fn replay_cache(args: &Args<'_>) -> Result<ReplayCacheMode, String> {
+    match args.args[..] {
+        ["on"] => Ok(ReplayCacheMode::On(ReplayCache::Default)),
+        ["off"] => Ok(ReplayCacheMode::Off),
+        ["off", "force"] => Ok(ReplayCacheMode::OffByForce),
+        [path] if path.contains('/') => {
+            let path = args.path(path);
+            match path.is_dir() {
+                true => Ok(ReplayCacheMode::On(ReplayCache::Directory(path))),
+                false => Err(format!("{}: is no folder", Escaped(&path.to_string_lossy()))),
+            }
+        }
+        [arg] => Err(unknown(arg, "on, off, off force, or the path of a folder")),
+        _ => Err("takes on, off, off force, or the path of a folder".to_owned()),
+    }
+}
+
+pub(super) fn realm_map(args: &Args<'_>) -> Result<Arc<RealmMap>, String> {
+    let pairs = args.each(|arg| {
+        let (realm, domain) = arg
+            .split_once('=')
+            .ok_or_else(|| format!("\"{}\" is not REALM=DOMAIN", Escaped(arg)))?;
+        if !is_netbios(domain) {
+            return Err(format!(
+                "\"{}\" is no NetBIOS name: 1 to 15 letters, digits, hyphens or underscores",
+                Escaped(domain)
+            ));
+        }
+        Ok((self::realm(realm)?, domain.to_owned()))
+    })?;
+    RealmMap::new(pairs).map(Arc::new)
+}
+
+fn realm(arg: &str) -> Result<String, String> {
+    let is_letter = |letter: char| !letter.is_control() && !" /:=@\\\"".contains(letter);
+    match !arg.is_empty() && arg.len() <= 255 && arg.chars().all(is_letter) {
+        true => Ok(arg.to_owned()),
+        false => Err(format!("\"{}\" is no realm", Escaped(arg))),
+    }
+}
+
+pub(super) fn name_format(args: &Args<'_>) -> Result<Arc<NameFormat>, String> {
+    let format = match args.args[..] {
+        ["full"] => NameFormat::Full,
+        ["domain"] => NameFormat::Domain,
+        ["local"] => NameFormat::Local,
+        ["short"] => return Err("short needs the realms to leave out".to_owned()),
+        ["short", ..] => {
+            let realms = Args { args: args.args[1..].to_vec(), base: args.base };
+            NameFormat::Short(realms.each(realm)?)
+        }
+        ["full" | "domain" | "local", ..] => {
+            return Err("only short takes realms".to_owned());
+        }
+        [arg, ..] => return Err(unknown(arg, "full, short, domain, local")),
+        [] => return Err("needs an argument".to_owned()),
+    };
+    Ok(Arc::new(format))
+}
+
+pub(super) fn name_case(args: &Args<'_>) -> Result<NameCase, String> {
+    match args.one()? {
+        "keep" => Ok(NameCase::Keep),
+        "lower" => Ok(NameCase::Lower),
+        arg => Err(unknown(arg, "keep, lower")),
+    }
+}
+
+/// More certificates than this end TLS for nobody.
+const MOST_CERTIFICATES: usize = 64;
+
+pub(super) fn certificates(args: &Args<'_>) -> Result<Arc<[EndPoint]>, String> {
+    let mut end_points = Vec::new();
+    for path in args.each(|path| Ok(args.path(path)))? {
+        let error = |error: &str| format!("{}: {error}", Escaped(&path.to_string_lossy()));
+        let bytes = std::fs::read(&path).map_err(|e| error(&watched::unreadable(&e)))?;
+        let end_point = channel_binding::of_file(&bytes).map_err(error)?;
+        if !end_points.contains(&end_point) {
+            end_points.push(end_point);
+        }
+    }
+    match end_points.len() <= MOST_CERTIFICATES {
+        true => Ok(end_points.into()),
+        false => Err(format!("takes at most {MOST_CERTIFICATES} certificates")),
     }
 }
 
@@ -181,6 +293,20 @@ pub enum ServiceName {
     Host,
     /// HTTP on one of these.
     Hosts(Vec<String>),
+}
+
+impl ServiceName {
+    /// The services that tickets may be for: Kerberos knows no ports.
+    pub(super) fn for_kerberos(&self) -> Services {
+        match self {
+            Self::Any => Services::Any,
+            Self::Host => Services::RequestHost,
+            Self::Hosts(hosts) => {
+                let bare = |host: &String| http::without_port(host).to_owned();
+                Services::Hosts(hosts.iter().map(bare).collect())
+            }
+        }
+    }
 }
 
 pub(super) fn service_name(args: &Args<'_>) -> Result<Arc<ServiceName>, String> {

@@ -35,7 +35,7 @@ impl Fields {
     }
 
     /// Bare challenges, one field for each scheme (RFC 4559 4.1).
-    pub fn challenges(&mut self, proxy: bool, schemes: &[Scheme]) {
+    pub fn challenges(&mut self, proxy: bool, schemes: impl Iterator<Item = Scheme>) {
         for scheme in schemes {
             self.push(challenge_name(proxy), scheme.name().clone(), HeaderKind::Challenge);
         }

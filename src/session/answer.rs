@@ -4,13 +4,14 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::Verdict;
-use crate::accounts::Notice;
+use super::offer::Offer;
 use crate::config::Scope;
 use crate::http::{Field, Fields, Scheme};
 use crate::identity::Identity;
 use crate::ntlm::Claim;
 use crate::reason::Reason;
 use crate::text::Text;
+use crate::watched::Notice;
 
 /// Verdict, status, fields, reason and sentences, for accessors to read.
 pub(super) struct Answer {
@@ -56,9 +57,14 @@ impl Answer {
     }
 
     /// 401 with bare challenges.
-    pub(super) fn challenge(&mut self, scope: &Arc<Scope>, reason: Reason) -> Verdict {
-        self.fields.challenges(self.proxy, &scope.schemes);
+    pub(super) fn challenge(&mut self, scope: &Scope, offer: Offer, reason: Reason) -> Verdict {
+        self.bare_challenges(scope, offer);
         self.finish(Verdict::Challenge, self.challenge_status(), reason)
+    }
+
+    fn bare_challenges(&mut self, scope: &Scope, offer: Offer) {
+        let schemes = scope.schemes.iter().copied().filter(|&scheme| offer.has(scheme));
+        self.fields.challenges(self.proxy, schemes);
     }
 
     /// 401 with the mechanism's token, and no other challenge beside it (RFC 4559 4.1).
@@ -71,16 +77,39 @@ impl Answer {
     /// 401 with bare challenges, or 403 where none can work.
     pub(super) fn refuse(
         &mut self,
-        scope: &Arc<Scope>,
+        scope: &Scope,
         reason: Reason,
-        continuable: bool,
-        claim: Option<Claim>,
+        offer: Offer,
+        subject: Option<Subject>,
     ) -> Verdict {
-        self.detail = tell(claim, reason);
-        if !continuable {
+        self.detail = tell(subject, reason);
+        self.bare_challenges(scope, offer);
+        self.finish_refusal(reason, offer)
+    }
+
+    /// The same with a token that tells the client why, in the place of its scheme's challenge.
+    pub(super) fn refuse_with_token(
+        &mut self,
+        scope: &Scope,
+        reason: Reason,
+        offer: Offer,
+        subject: Option<Subject>,
+        token: &[u8],
+    ) -> Verdict {
+        self.detail = tell(subject, reason);
+        if !offer.is_none() {
+            self.fields.token(self.proxy, Scheme::Negotiate, token);
+            let others = scope.schemes.iter().copied();
+            let others = others.filter(|&scheme| scheme != Scheme::Negotiate && offer.has(scheme));
+            self.fields.challenges(self.proxy, others);
+        }
+        self.finish_refusal(reason, offer)
+    }
+
+    fn finish_refusal(&mut self, reason: Reason, offer: Offer) -> Verdict {
+        if offer.is_none() {
             return self.finish(Verdict::Rejected, 403, reason);
         }
-        self.fields.challenges(self.proxy, &scope.schemes);
         self.fields.no_store();
         self.finish(Verdict::Rejected, self.challenge_status(), reason)
     }
@@ -107,8 +136,8 @@ impl Answer {
     }
 
     /// 503: nobody waits for the accounts any more, or nobody may.
-    pub(super) fn give_up(&mut self, reason: Reason, claim: Option<Claim>) -> Verdict {
-        self.detail = tell(claim, reason);
+    pub(super) fn give_up(&mut self, reason: Reason, subject: Option<Subject>) -> Verdict {
+        self.detail = tell(subject, reason);
         self.fields.clear();
         self.fields.retry_after();
         self.finish(Verdict::Error, 503, reason)
@@ -118,6 +147,12 @@ impl Answer {
     pub(super) fn fault(&mut self, reason: Reason, detail: Option<String>) -> Verdict {
         *self = Self { proxy: self.proxy, ..Self::default() };
         self.detail = detail.map(Text::from);
+        self.finish(Verdict::Error, 500, reason)
+    }
+
+    /// The same about somebody.
+    pub(super) fn fault_about(&mut self, reason: Reason, subject: Option<Subject>) -> Verdict {
+        self.detail = tell(subject, reason);
         self.finish(Verdict::Error, 500, reason)
     }
 
@@ -170,12 +205,23 @@ impl Answer {
     }
 }
 
-/// The reason's sentence, behind who the client says to be.
-fn tell(claim: Option<Claim>, reason: Reason) -> Option<Text> {
-    let claim = claim?;
+/// Who or what a refusal is about, as far as the client says.
+pub(super) enum Subject {
+    /// A user of NTLM.
+    User(Claim),
+    /// A ticket.
+    Ticket(String),
+}
+
+/// The reason's sentence, behind what it is about.
+fn tell(subject: Option<Subject>, reason: Reason) -> Option<Text> {
+    let subject = subject?;
     // With room for most names: growing would take time that tells reasons apart.
     let sentence = reason.sentence().as_str();
     let mut detail = String::with_capacity(sentence.len() + 80);
-    let _ = write!(detail, "user {claim}: {sentence}");
+    let _ = match subject {
+        Subject::User(claim) => write!(detail, "user {claim}: {sentence}"),
+        Subject::Ticket(ticket) => write!(detail, "{ticket}: {sentence}"),
+    };
     Some(detail.into())
 }

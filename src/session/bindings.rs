@@ -1,9 +1,8 @@
 //! What is known of a connection's channel bindings.
 
 use super::Request;
-use crate::channel_binding;
-use crate::config::ChannelBindingMode;
-use crate::ntlm::ChannelBindings;
+use crate::channel_binding::{EndPoint, Expected};
+use crate::config::{ChannelBindingMode, Scope};
 
 /// The bindings that a client on this connection can rightly send.
 pub(super) enum Bindings {
@@ -11,28 +10,32 @@ pub(super) enum Bindings {
     None,
     /// It has to be one of these. They are none over TLS with a certificate that the server could
     /// not tell: what cannot be compared is not right.
-    OneOf(Box<[[u8; 16]]>),
+    OneOf(Box<[EndPoint]>),
 }
 
 impl Bindings {
     pub(super) fn of(request: &Request<'_>) -> Self {
         let certificates = request.certificates.iter();
-        let bindings: Box<_> =
-            certificates.filter_map(|der| channel_binding::ntlm_binding(der)).collect();
-        match request.tls && (request.certificates.is_empty() || !bindings.is_empty()) {
-            true => Self::OneOf(bindings),
+        let end_points: Box<_> = certificates.filter_map(|der| EndPoint::of(der)).collect();
+        match request.tls && (request.certificates.is_empty() || !end_points.is_empty()) {
+            true => Self::OneOf(end_points),
             false => Self::None,
         }
     }
 
-    /// What a response is compared with.
-    pub(super) fn expect(&self, mode: ChannelBindingMode) -> ChannelBindings<'_> {
-        use ChannelBindingMode::{Allow, Off, Require};
-        match (mode, self) {
-            (Off, _) | (Allow, Self::None) => ChannelBindings::Off,
-            (Allow, Self::OneOf(bindings)) => ChannelBindings::Allow(bindings),
-            (Require, Self::None) => ChannelBindings::Impossible,
-            (Require, Self::OneOf(bindings)) => ChannelBindings::Require(bindings),
+    /// What a client's bindings are compared with: those of this connection, and of what ends TLS
+    /// in front of it.
+    pub(super) fn expect(&self, scope: &Scope) -> Expected {
+        let ours = match self {
+            Self::None if scope.certificates.is_empty() => None,
+            Self::None => Some(scope.certificates.to_vec()),
+            Self::OneOf(ours) => Some([ours, &*scope.certificates].concat()),
+        };
+        match (scope.channel_binding, ours) {
+            (ChannelBindingMode::Off, _) | (ChannelBindingMode::Allow, None) => Expected::Off,
+            (ChannelBindingMode::Allow, Some(ours)) => Expected::Allow(ours),
+            (ChannelBindingMode::Require, None) => Expected::Impossible,
+            (ChannelBindingMode::Require, Some(ours)) => Expected::Require(ours),
         }
     }
 }

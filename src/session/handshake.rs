@@ -1,12 +1,13 @@
-//! A half-done handshake: NTLM's, by itself or inside SPNEGO.
+//! A half-done handshake: NTLM's, by itself or inside SPNEGO, or one of SPNEGO about Kerberos.
 
 use std::sync::Arc;
 
 use crate::config::Scope;
 use crate::http::Scheme;
+use crate::kerberos::{Established, Proof};
 use crate::ntlm::{self, Challenged, Claim};
 use crate::reason::Reason;
-use crate::spnego::{ClientToken, Negotiation};
+use crate::spnego::{ClientToken, MechType, Negotiation};
 
 /// What a client may go on with.
 pub(super) struct Handshake {
@@ -19,8 +20,16 @@ pub(super) struct Handshake {
 pub(super) enum Stage {
     /// NTLM by itself, after its CHALLENGE.
     Ntlm(Challenged),
-    /// NTLM in SPNEGO, before its CHALLENGE or after it.
+    /// SPNEGO, before the mechanism has begun, or after NTLM's CHALLENGE.
     Spnego(Box<(Negotiation, Option<Challenged>)>),
+    /// SPNEGO, when Kerberos is done and the client's signature has to come.
+    Signature(Box<(Negotiation, Ticket)>),
+}
+
+/// Who has shown a ticket and is not signed in before the client's list is known to be its own.
+pub(super) struct Ticket {
+    pub(super) proof: Proof,
+    pub(super) established: Established,
 }
 
 impl Handshake {
@@ -29,15 +38,21 @@ impl Handshake {
         self.scheme == scheme && self.scope == *scope
     }
 
+    /// Whether SPNEGO came to Kerberos.
+    pub(super) fn is_for_kerberos(&self) -> bool {
+        matches!(&self.stage, Stage::Spnego(both) if both.0.mech() != MechType::Ntlmssp)
+    }
+
     /// The CHALLENGE, if it has been sent.
     pub(super) fn challenged(&self) -> Option<&Challenged> {
         match &self.stage {
             Stage::Ntlm(challenged) => Some(challenged),
             Stage::Spnego(both) => both.1.as_ref(),
+            Stage::Signature(_) => None,
         }
     }
 
-    /// The client's NTLM message in the token that goes on with this handshake.
+    /// The client's message in the token that goes on with this handshake.
     pub(super) fn unwrap<'a>(&self, token: &'a [u8]) -> Result<ClientToken<'a>, Reason> {
         match (&self.stage, token.starts_with(ntlm::SIGNATURE)) {
             (Stage::Ntlm(_), true) => {
@@ -59,6 +74,7 @@ impl Handshake {
         let negotiation = match &self.stage {
             Stage::Ntlm(_) => 0,
             Stage::Spnego(both) => size_of_val(&**both) + both.0.held(),
+            Stage::Signature(both) => size_of_val(&**both) + both.0.held(),
         };
         let challenged = self.challenged().map_or(0, |challenged| challenged.challenge().len());
         size_of::<Self>() + negotiation + challenged

@@ -1,21 +1,25 @@
 //! Credentials: the steps of a handshake, from a client's first token to a verdict.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::answer::Subject;
 use super::half_open::Ticket;
 use super::handshake::{Handshake, Stage};
-use super::{Facts, Next, Request, Session, SignedIn, Verdict};
-use crate::accounts::Busy;
+use super::offer::Offer;
+use super::ticket::Leg;
+use super::{Entrance, Facts, Next, Request, Session, SignedIn, Verdict};
+use crate::accounts::{Backend, Busy};
+use crate::channel_binding::{EndPoint, Expected};
 use crate::config::{Effective, Rules, Scope, ServiceName};
 use crate::http::{Credentials, MAX_TOKEN, Scheme};
 use crate::identity::Identity;
 use crate::ntlm::message::MessageType;
-use crate::ntlm::{self, Challenged, Context, Policy, Proof, ServiceNames};
+use crate::ntlm::{self, Challenged, ChannelBindings, Context, Policy, Proof, ServiceNames};
 use crate::reason::Reason;
-use crate::spnego::{self, ClientToken, InitialToken, MechType, NegTokenInit, Negotiation};
-
-/// The mechanisms that SPNEGO chooses from, in the order of our preference.
-const OFFERED: [MechType; 1] = [MechType::Ntlmssp];
+use crate::spnego::{
+    self, ClientToken, Completion, InitialToken, MechType, NegTokenInit, Negotiation,
+};
 
 /// The identifier octet of SPNEGO's tokens after the first.
 const NEG_TOKEN_RESP: u8 = crate::der::tag::CONTEXT_1;
@@ -32,17 +36,14 @@ impl Session {
         self.signed_in = None;
         let scope = &effective.scope;
         let credentials = Credentials::read(value);
-        if request.is_shared(&scope.proxies) && !matches!(credentials, Err(Reason::DuplicateHeader))
-        {
-            return Ok(self.refuse(scope, Reason::Forwarded, false, None));
+        let is_list = matches!(credentials, Err(Reason::DuplicateHeader));
+        if (is_ntlm(&credentials) || scope.kerberos.is_none()) && !is_list {
+            self.check_own_connection(scope, request)?;
         }
         let credentials = credentials?;
         let scheme = credentials.scheme;
         if !scope.schemes.contains(&scheme) {
             return Err(Reason::SchemeNotOffered);
-        }
-        if self.is_multiplexed(request) {
-            return Err(Reason::Multiplexed);
         }
         // Room for what a last group of base64 may add.
         let (mut small, mut large) = ([0; ntlm::MAX_MESSAGE + 2], Vec::new());
@@ -52,29 +53,54 @@ impl Session {
         };
         match Token::read(scheme, token)? {
             Token::Negotiate => self.negotiate(scope, request, scheme, token, None),
-            Token::Spnego(init) => self.begin_spnego(scope, request, &init),
+            Token::Spnego(init) => self.begin_spnego(effective, request, &init),
+            Token::Kerberos(token) => {
+                let facts = self.facts(scope, request, Duration::ZERO);
+                let leg = Leg { negotiation: None, token, mech_list_mic: None };
+                self.show_ticket(scope, request, &effective.rules, leg, &facts)
+            }
             Token::Continuation => match handshake.transpose()? {
                 Some((handshake, age)) if handshake.is_of(scheme, scope) => {
+                    self.check_own_connection(scope, request)?;
                     let facts = self.facts(scope, request, age);
-                    self.go_on(handshake, token, effective.rules, request, &facts)
+                    self.go_on(handshake, token, &effective.rules, request, &facts)
                 }
                 _ => Err(Reason::OutOfSequence),
             },
         }
     }
 
-    /// SPNEGO's first token: its list comes to NTLM or to nothing.
+    /// That a handshake of several tokens has the connection for itself.
+    fn check_own_connection(&self, scope: &Scope, request: &Request<'_>) -> Result<(), Reason> {
+        if request.is_shared(&scope.proxies) {
+            Err(Reason::Forwarded)
+        } else if self.is_multiplexed(request) {
+            Err(Reason::Multiplexed)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// SPNEGO's first token: its list comes to a mechanism or to nothing.
     fn begin_spnego(
         &mut self,
-        scope: &Arc<Scope>,
+        effective: &Effective,
         request: &Request<'_>,
         init: &NegTokenInit<'_>,
     ) -> Result<Verdict, Reason> {
-        let (mut negotiation, token) = Negotiation::begin(init, &OFFERED)?;
+        let scope = &effective.scope;
+        let (mut negotiation, token) = Negotiation::begin(init, mechanisms(scope))?;
+        if let (Some(token), true) = (token, negotiation.mech() != MechType::Ntlmssp) {
+            let facts = self.facts(scope, request, Duration::ZERO);
+            let token = kerberos_token(token)?;
+            let leg = Leg { negotiation: Some(Box::new(negotiation)), token, mech_list_mic: None };
+            return self.show_ticket(scope, request, &effective.rules, leg, &facts);
+        }
+        self.check_own_connection(scope, request)?;
         if let Some(token) = token {
             return self.negotiate(scope, request, Scheme::Negotiate, token, Some(negotiation));
         }
-        if let Some(reason) = self.obstacle(scope, request) {
+        if let Some(reason) = self.connection_obstacle(scope, request) {
             return Err(reason);
         }
         let answer = negotiation.ask(None);
@@ -91,7 +117,10 @@ impl Session {
         message: &[u8],
         negotiation: Option<Negotiation>,
     ) -> Result<Verdict, Reason> {
-        if let Some(reason) = self.obstacle(scope, request) {
+        if scope.accounts.is_none() {
+            return Err(Reason::MechanismNotOffered);
+        }
+        if let Some(reason) = self.connection_obstacle(scope, request) {
             return Err(reason);
         }
         let challenge = (self.hooks.server_challenge)();
@@ -111,7 +140,13 @@ impl Session {
     }
 
     /// Sends `token` and keeps what the client's next is to be read with.
-    fn keep(&mut self, scope: &Arc<Scope>, scheme: Scheme, stage: Stage, token: &[u8]) -> Verdict {
+    pub(super) fn keep(
+        &mut self,
+        scope: &Arc<Scope>,
+        scheme: Scheme,
+        stage: Stage,
+        token: &[u8],
+    ) -> Verdict {
         self.begin_handshake(scope, scheme, stage);
         self.answer.continue_with(scheme, token)
     }
@@ -126,11 +161,21 @@ impl Session {
         &mut self,
         handshake: Box<Handshake>,
         token: &[u8],
-        rules: Rules,
+        rules: &Rules,
         request: &Request<'_>,
         facts: &Facts<&[u8]>,
     ) -> Result<Verdict, Reason> {
+        if let Stage::Signature(_) = handshake.stage {
+            return self.take_signature(*handshake, token, rules, facts);
+        }
         let ClientToken { response_token: message, mech_list_mic } = handshake.unwrap(token)?;
+        if handshake.is_for_kerberos() {
+            let token = kerberos_token(message)?;
+            let Handshake { stage, scope, .. } = *handshake;
+            let Stage::Spnego(both) = stage else { return Err(Reason::OutOfSequence) };
+            let leg = Leg { negotiation: Some(Box::new(both.0)), token, mech_list_mic };
+            return self.show_ticket(&scope, request, rules, leg, facts);
+        }
         match ntlm::message_type(message)? {
             MessageType::Authenticate if handshake.challenged().is_some() => {
                 self.find_bindings(&handshake.scope, request);
@@ -155,34 +200,39 @@ impl Session {
         &mut self,
         handshake: Box<Handshake>,
         token: &[u8],
-        rules: Rules,
+        rules: &Rules,
         facts: &Facts<&[u8]>,
     ) -> Verdict {
         let scope = handshake.scope.clone();
-        if scope.accounts.asks() {
-            if let Err(reason) = self.precheck(&handshake, token, facts) {
-                return self.refuse_claim(&handshake, token, reason, facts.continuable);
+        let Some(accounts) = &scope.accounts else { return self.refuse_call() };
+        if accounts.asks() {
+            if let Err(reason) = self.precheck(&handshake, accounts, token, facts) {
+                return self.refuse_claim(&handshake, token, reason, facts.offer);
             }
         }
-        match scope.accounts.before_sign_in(scope.max_jobs) {
+        match accounts.before_sign_in(scope.max_jobs) {
             Ok(None) => self.judge(handshake, token, rules, facts),
             Ok(Some(job)) => {
-                let next = Next::Judge { handshake, token: token.into(), rules };
+                let next = Next::Judge { handshake, token: token.into(), rules: rules.clone() };
                 self.suspend(job, &scope, facts, next)
             }
-            Err(Busy) => self.answer.give_up(Reason::Busy, handshake.claim(token)),
+            Err(Busy) => {
+                self.answer.give_up(Reason::Busy, handshake.claim(token).map(Subject::User))
+            }
         }
     }
 
     fn precheck(
         &self,
         handshake: &Handshake,
+        accounts: &Backend,
         token: &[u8],
         facts: &Facts<&[u8]>,
     ) -> Result<(), Reason> {
         let message = handshake.unwrap(token)?.response_token;
         let challenged = handshake.challenged().ok_or(Reason::OutOfSequence)?;
-        challenged.precheck(message, &self.context(&handshake.scope, facts))
+        let bindings = NtlmBindings::of(&self.bindings.expect(&handshake.scope));
+        challenged.precheck(message, &context(&handshake.scope, accounts, &bindings, facts))
     }
 
     /// Compares the proof, and signs in or refuses.
@@ -190,32 +240,30 @@ impl Session {
         &mut self,
         mut handshake: Box<Handshake>,
         token: &[u8],
-        rules: Rules,
+        rules: &Rules,
         facts: &Facts<H>,
     ) -> Verdict {
-        let generation = handshake.scope.accounts.generation();
-        let result = self.prove(&mut handshake, token, facts);
-        self.answer.notice(handshake.scope.accounts.take_notice());
+        let scope = handshake.scope.clone();
+        let Some(accounts) = &scope.accounts else { return self.refuse_call() };
+        let generation = accounts.generation();
+        let result = self.prove(&mut handshake, accounts, token, facts);
+        self.answer.notice(accounts.take_notice());
         match result {
             Ok((proof, last_token)) => {
-                let Handshake { scheme, scope, .. } = *handshake;
-                let signed_in = SignedIn {
+                let scheme = handshake.scheme;
+                self.signed_in = Some(SignedIn {
                     identity: Identity::from_ntlm(&proof, scheme),
                     generation,
                     persistent: rules.persist && facts.persistent,
                     fresh: true,
-                    host: matches!(*scope.service_name, ServiceName::Host)
-                        .then(|| facts.host.as_ref().into()),
-                    scope,
-                };
-                let verdict = self.answer.sign_in(&signed_in.identity, signed_in.persistent);
-                if let Some(token) = last_token {
-                    self.answer.last_token(scheme, &token);
-                }
-                self.signed_in = Some(signed_in);
-                verdict
+                    ends: None,
+                    host: proved_host(&scope, facts),
+                    scope: scope.clone(),
+                });
+                let entrance = Entrance::New(last_token.map(|token| (scheme, token)));
+                self.admit(&scope, &rules.naming, facts, entrance)
             }
-            Err(reason) => self.refuse_claim(&handshake, token, reason, facts.continuable),
+            Err(reason) => self.refuse_claim(&handshake, token, reason, facts.offer),
         }
     }
 
@@ -224,40 +272,25 @@ impl Session {
     fn prove<H: AsRef<[u8]>>(
         &self,
         handshake: &mut Handshake,
+        accounts: &Backend,
         token: &[u8],
         facts: &Facts<H>,
     ) -> Result<(Proof, Option<Vec<u8>>), Reason> {
         let client: ClientToken<'_> = handshake.unwrap(token)?;
         let challenged = handshake.challenged().ok_or(Reason::OutOfSequence)?;
-        let proof =
-            challenged.verify(client.response_token, &self.context(&handshake.scope, facts))?;
+        let bindings = NtlmBindings::of(&self.bindings.expect(&handshake.scope));
+        let context = context(&handshake.scope, accounts, &bindings, facts);
+        let proof = challenged.verify(client.response_token, &context)?;
         let last_token = match &mut handshake.stage {
-            Stage::Ntlm(_) => None,
             Stage::Spnego(both) => {
-                let integrity = spnego::integrity(&proof);
-                Some(both.0.complete(&client, integrity)?)
+                match both.0.complete(&client, None, spnego::integrity(&proof))? {
+                    Completion::Done(token) => Some(token),
+                    Completion::Asks(_) => return Err(Reason::MissingMechListMic),
+                }
             }
+            Stage::Ntlm(_) | Stage::Signature(_) => None,
         };
         Ok((proof, last_token))
-    }
-
-    /// What an AUTHENTICATE is judged by.
-    fn context<'a, H: AsRef<[u8]>>(&'a self, scope: &'a Scope, facts: &'a Facts<H>) -> Context<'a> {
-        Context {
-            accounts: &scope.accounts,
-            names: &scope.names,
-            policy: Policy { challenge_lifetime: scope.handshake_lifetime, ..Policy::default() },
-            channel_bindings: self.bindings.expect(scope.channel_binding),
-            service_names: match &*scope.service_name {
-                ServiceName::Any => ServiceNames::Any,
-                ServiceName::Host => {
-                    ServiceNames::Host(std::str::from_utf8(facts.host.as_ref()).unwrap_or_default())
-                }
-                ServiceName::Hosts(hosts) => ServiceNames::Hosts(hosts),
-            },
-            now: facts.arrived,
-            age: facts.age,
-        }
     }
 
     /// Refuses an AUTHENTICATE; the log tells who it says to be.
@@ -266,10 +299,86 @@ impl Session {
         handshake: &Handshake,
         token: &[u8],
         reason: Reason,
-        continuable: bool,
+        offer: Offer,
     ) -> Verdict {
         let claim = handshake.claim(token);
-        self.refuse(&handshake.scope, reason, continuable, claim)
+        self.refuse(&handshake.scope, reason, offer, claim.map(Subject::User))
+    }
+}
+
+/// The host that a proof is good for, where that has to be the request's.
+pub(super) fn proved_host<H: AsRef<[u8]>>(scope: &Scope, facts: &Facts<H>) -> Option<Box<[u8]>> {
+    matches!(*scope.service_name, ServiceName::Host).then(|| facts.host.as_ref().into())
+}
+
+/// MsvAvChannelBindings that are right.
+enum NtlmBindings {
+    Off,
+    Allow(Vec<[u8; 16]>),
+    Require(Vec<[u8; 16]>),
+    Impossible,
+}
+
+impl NtlmBindings {
+    fn of(expected: &Expected) -> Self {
+        let each = |end_points: &[EndPoint]| end_points.iter().map(|one| *one.ntlm()).collect();
+        match expected {
+            Expected::Off => Self::Off,
+            Expected::Allow(end_points) => Self::Allow(each(end_points)),
+            Expected::Require(end_points) => Self::Require(each(end_points)),
+            Expected::Impossible => Self::Impossible,
+        }
+    }
+
+    fn borrow(&self) -> ChannelBindings<'_> {
+        match self {
+            Self::Off => ChannelBindings::Off,
+            Self::Allow(bindings) => ChannelBindings::Allow(bindings),
+            Self::Require(bindings) => ChannelBindings::Require(bindings),
+            Self::Impossible => ChannelBindings::Impossible,
+        }
+    }
+}
+
+/// What an AUTHENTICATE is judged by.
+fn context<'a, H: AsRef<[u8]>>(
+    scope: &'a Scope,
+    accounts: &'a Backend,
+    bindings: &'a NtlmBindings,
+    facts: &'a Facts<H>,
+) -> Context<'a> {
+    Context {
+        accounts,
+        names: &scope.names,
+        policy: Policy { challenge_lifetime: scope.handshake_lifetime, ..Policy::default() },
+        channel_bindings: bindings.borrow(),
+        service_names: match &*scope.service_name {
+            ServiceName::Any => ServiceNames::Any,
+            ServiceName::Host => {
+                ServiceNames::Host(std::str::from_utf8(facts.host.as_ref()).unwrap_or_default())
+            }
+            ServiceName::Hosts(hosts) => ServiceNames::Hosts(hosts),
+        },
+        now: facts.arrived,
+        age: facts.age,
+    }
+}
+
+/// The mechanisms that SPNEGO chooses from, in the order of our preference.
+fn mechanisms(scope: &Scope) -> &'static [MechType] {
+    match (scope.kerberos.is_some(), scope.accounts.is_some()) {
+        (true, true) => &[MechType::Krb5, MechType::Ntlmssp],
+        (true, false) => &[MechType::Krb5],
+        (false, true) => &[MechType::Ntlmssp],
+        (false, false) => &[],
+    }
+}
+
+/// A mechanism's token that has to be Kerberos' first.
+fn kerberos_token(token: &[u8]) -> Result<&[u8], Reason> {
+    match InitialToken::read(token)? {
+        InitialToken::Kerberos(token) => Ok(token),
+        InitialToken::Spnego(_) => Err(Reason::MalformedToken),
     }
 }
 
@@ -279,6 +388,8 @@ enum Token<'a> {
     Negotiate,
     /// SPNEGO's first.
     Spnego(NegTokenInit<'a>),
+    /// Kerberos' by itself.
+    Kerberos(&'a [u8]),
     /// One that goes on with a handshake.
     Continuation,
 }
@@ -297,9 +408,15 @@ impl<'a> Token<'a> {
         }
         match InitialToken::read(token)? {
             InitialToken::Spnego(init) => Ok(Self::Spnego(init)),
-            InitialToken::Kerberos(_) => Err(Reason::MechanismNotOffered),
+            InitialToken::Kerberos(token) => Ok(Self::Kerberos(token)),
         }
     }
+}
+
+/// Whether these are for NTLM by itself, as far as can be told without looking into the token, or
+/// for nobody.
+fn is_ntlm(credentials: &Result<Credentials<'_>, Reason>) -> bool {
+    credentials.as_ref().is_ok_and(|credentials| !is_spnego(credentials))
 }
 
 /// Whether the token may be larger than NTLM's are.
@@ -307,7 +424,7 @@ fn is_spnego(credentials: &Credentials<'_>) -> bool {
     credentials.scheme == Scheme::Negotiate && !credentials.begins_with(ntlm::SIGNATURE)
 }
 
-/// Decodes a token of SPNEGO, in whose first there may be one of Kerberos that is for nobody here.
+/// Decodes a token of SPNEGO or Kerberos.
 fn decode_large<'a>(
     credentials: &Credentials<'_>,
     buffer: &'a mut Vec<u8>,

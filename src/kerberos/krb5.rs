@@ -1,0 +1,310 @@
+//! libkrb5, as far as reading a keytab needs it: GSSAPI has no call for that. All `unsafe` about it
+//! is here.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString, c_char, c_uint, c_void};
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+/// The parts of krb5.h that are used; they have kept their layout since 1.0 of the library.
+mod sys {
+    use super::{c_char, c_uint, c_void};
+
+    /// krb5_data
+    #[repr(C)]
+    pub(super) struct Data {
+        pub(super) magic: i32,
+        pub(super) length: c_uint,
+        pub(super) data: *mut c_char,
+    }
+
+    /// krb5_principal_data
+    #[repr(C)]
+    pub(super) struct Principal {
+        pub(super) magic: i32,
+        pub(super) realm: Data,
+        pub(super) data: *mut Data,
+        pub(super) length: i32,
+        pub(super) kind: i32,
+    }
+
+    /// krb5_keyblock
+    #[repr(C)]
+    pub(super) struct Keyblock {
+        pub(super) magic: i32,
+        pub(super) enctype: i32,
+        pub(super) length: c_uint,
+        pub(super) contents: *mut u8,
+    }
+
+    /// krb5_keytab_entry
+    #[repr(C)]
+    pub(super) struct Entry {
+        pub(super) magic: i32,
+        pub(super) principal: *mut Principal,
+        pub(super) timestamp: i32,
+        pub(super) vno: c_uint,
+        pub(super) key: Keyblock,
+    }
+
+    #[link(name = "krb5")]
+    unsafe extern "C" {
+        pub(super) fn krb5_init_context(context: *mut *mut c_void) -> i32;
+        pub(super) fn krb5_kt_resolve(
+            context: *mut c_void,
+            name: *const c_char,
+            keytab: *mut *mut c_void,
+        ) -> i32;
+        pub(super) fn krb5_kt_close(context: *mut c_void, keytab: *mut c_void) -> i32;
+        pub(super) fn krb5_kt_start_seq_get(
+            context: *mut c_void,
+            keytab: *mut c_void,
+            cursor: *mut *mut c_void,
+        ) -> i32;
+        pub(super) fn krb5_kt_next_entry(
+            context: *mut c_void,
+            keytab: *mut c_void,
+            entry: *mut Entry,
+            cursor: *mut *mut c_void,
+        ) -> i32;
+        pub(super) fn krb5_kt_end_seq_get(
+            context: *mut c_void,
+            keytab: *mut c_void,
+            cursor: *mut *mut c_void,
+        ) -> i32;
+        pub(super) fn krb5_kt_add_entry(
+            context: *mut c_void,
+            keytab: *mut c_void,
+            entry: *mut Entry,
+        ) -> i32;
+        pub(super) fn krb5_free_keytab_entry_contents(
+            context: *mut c_void,
+            entry: *mut Entry,
+        ) -> i32;
+        pub(super) fn krb5_get_error_message(context: *mut c_void, code: i32) -> *const c_char;
+        pub(super) fn krb5_free_error_message(context: *mut c_void, message: *const c_char);
+    }
+
+    /// KRB5_KT_END: there are no more entries.
+    pub(super) const KT_END: i32 = -1_765_328_202;
+
+    /// No error.
+    pub(super) const SUCCESS: i32 = 0;
+}
+
+/// A krb5_context. One is kept as long as the process lives: contexts made later find
+/// the profile parsed.
+struct Context(*mut c_void);
+
+// SAFETY: a context may be used by any thread, one at a time; the mutex around it sees to that.
+unsafe impl Send for Context {}
+
+impl Context {
+    /// The one of this process; an error is what the library says about krb5.conf.
+    fn shared() -> Result<&'static Mutex<Self>, String> {
+        static SHARED: OnceLock<Mutex<Context>> = OnceLock::new();
+        if let Some(context) = SHARED.get() {
+            return Ok(context);
+        }
+        let mut context = ptr::null_mut();
+        // SAFETY: the place for the context is valid.
+        let code = unsafe { sys::krb5_init_context(&mut context) };
+        let made = Self(context);
+        made.check(code)?;
+        // Where two threads made one, one of them is kept in vain: there are no more.
+        Ok(SHARED.get_or_init(|| Mutex::new(made)))
+    }
+
+    fn check(&self, code: i32) -> Result<(), String> {
+        match code {
+            sys::SUCCESS => Ok(()),
+            code => Err(self.message(code)),
+        }
+    }
+
+    fn message(&self, code: i32) -> String {
+        // SAFETY: a null context is allowed; the message is a C string until it is freed.
+        unsafe {
+            let message = sys::krb5_get_error_message(self.0, code);
+            let text = CStr::from_ptr(message).to_string_lossy().into_owned();
+            sys::krb5_free_error_message(self.0, message);
+            text
+        }
+    }
+}
+
+/// A key of a keytab, without the key.
+pub(super) struct Key<'a> {
+    /// The components of its principal.
+    pub(super) components: Vec<&'a [u8]>,
+    /// The realm.
+    pub(super) realm: &'a [u8],
+    /// The key version number.
+    pub(super) kvno: u32,
+    /// The encryption type.
+    pub(super) enctype: i32,
+}
+
+impl<'a> Key<'a> {
+    fn of(entry: &'a sys::Entry) -> Self {
+        // SAFETY: the library filled the entry; counts and pointers fit, and live as long as it.
+        let (components, realm) = unsafe {
+            let principal = &*entry.principal;
+            let count = usize::try_from(principal.length).unwrap_or(0);
+            let components = slice(principal.data, count).iter().map(|data| bytes(data));
+            (components.collect(), bytes(&principal.realm))
+        };
+        Self { components, realm, kvno: entry.vno, enctype: entry.key.enctype }
+    }
+}
+
+/// # Safety
+/// Unless `count` is 0, so many items live at `first`.
+unsafe fn slice<'a, T>(first: *const T, count: usize) -> &'a [T] {
+    match count {
+        0 => &[],
+        // SAFETY: the caller's word.
+        _ => unsafe { std::slice::from_raw_parts(first, count) },
+    }
+}
+
+/// # Safety
+/// The library filled `data`.
+unsafe fn bytes(data: &sys::Data) -> &[u8] {
+    // SAFETY: so many bytes are there, if there are any.
+    unsafe { slice(data.data.cast(), data.length as usize) }
+}
+
+/// An open keytab.
+struct Keytab<'a> {
+    context: &'a Context,
+    handle: *mut c_void,
+}
+
+impl<'a> Keytab<'a> {
+    fn resolve(context: &'a Context, name: &CStr) -> Result<Self, String> {
+        let mut handle = ptr::null_mut();
+        // SAFETY: context and name are valid, and so is the place for the keytab.
+        let code = unsafe { sys::krb5_kt_resolve(context.0, name.as_ptr(), &mut handle) };
+        context.check(code).map(|()| Self { context, handle })
+    }
+
+    fn add(&self, entry: &mut Entry<'_>) -> Result<(), String> {
+        // SAFETY: both are valid; the entry is copied.
+        let code = unsafe { sys::krb5_kt_add_entry(self.context.0, self.handle, &mut entry.0) };
+        self.context.check(code)
+    }
+}
+
+impl Drop for Keytab<'_> {
+    fn drop(&mut self) {
+        // SAFETY: it is open, and closed once.
+        unsafe { sys::krb5_kt_close(self.context.0, self.handle) };
+    }
+}
+
+/// A keytab in the memory of this process, with a name under which the library finds it. It is gone
+/// when neither this nor a credential has it open any more.
+pub(super) struct MemoryKeytab {
+    name: CString,
+    handle: *mut c_void,
+}
+
+// SAFETY: the handle is used under the lock of the context, and only to be closed.
+unsafe impl Send for MemoryKeytab {}
+// SAFETY: likewise.
+unsafe impl Sync for MemoryKeytab {}
+
+impl MemoryKeytab {
+    /// The keys of the keytab `source` that `choose` takes.
+    pub(super) fn load(
+        source: &CStr,
+        mut choose: impl FnMut(&Key<'_>) -> bool,
+    ) -> Result<Self, String> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = CString::new(format!("MEMORY:negotiate-auth-{count}")).unwrap_or_default();
+        let context = Context::shared()?.lock();
+        let source = Keytab::resolve(&context, source)?;
+        let memory = Keytab::resolve(&context, &name)?;
+        let mut cursor = Cursor::new(&source)?;
+        while let Some(mut entry) = cursor.next()? {
+            if choose(&Key::of(&entry.0)) {
+                memory.add(&mut entry)?;
+            }
+        }
+        // From here on it is closed by itself.
+        let handle = std::mem::ManuallyDrop::new(memory).handle;
+        Ok(Self { name, handle })
+    }
+
+    /// The name.
+    pub(super) fn name(&self) -> &CStr {
+        &self.name
+    }
+}
+
+impl Drop for MemoryKeytab {
+    fn drop(&mut self) {
+        if let Ok(context) = Context::shared() {
+            drop(Keytab { context: &context.lock(), handle: self.handle });
+        }
+    }
+}
+
+/// A walk through a keytab.
+struct Cursor<'a> {
+    keytab: &'a Keytab<'a>,
+    cursor: *mut c_void,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(keytab: &'a Keytab<'a>) -> Result<Self, String> {
+        let mut cursor = ptr::null_mut();
+        let context = keytab.context;
+        // SAFETY: the keytab is open, and the place for the cursor is valid.
+        let code = unsafe { sys::krb5_kt_start_seq_get(context.0, keytab.handle, &mut cursor) };
+        context.check(code).map(|()| Self { keytab, cursor })
+    }
+
+    fn next(&mut self) -> Result<Option<Entry<'a>>, String> {
+        let context = self.keytab.context;
+        let mut entry = std::mem::MaybeUninit::zeroed();
+        // SAFETY: the walk has begun and has not ended.
+        let code = unsafe {
+            let (handle, cursor) = (self.keytab.handle, &mut self.cursor);
+            sys::krb5_kt_next_entry(context.0, handle, entry.as_mut_ptr(), cursor)
+        };
+        match code {
+            sys::KT_END => Ok(None),
+            code => {
+                context.check(code)?;
+                // SAFETY: the library has filled it.
+                Ok(Some(Entry(unsafe { entry.assume_init() }, context)))
+            }
+        }
+    }
+}
+
+impl Drop for Cursor<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the walk has begun, and ends once.
+        unsafe {
+            let keytab = self.keytab;
+            sys::krb5_kt_end_seq_get(keytab.context.0, keytab.handle, &mut self.cursor);
+        }
+    }
+}
+
+/// One entry of a keytab, with its key.
+struct Entry<'a>(sys::Entry, &'a Context);
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the library filled it; it zeroes the key.
+        unsafe { sys::krb5_free_keytab_entry_contents(self.1.0, &mut self.0) };
+    }
+}
