@@ -1,6 +1,7 @@
 //! Who a client has proved to be.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::accounts::{Account, Backend};
 use crate::http::Scheme;
@@ -17,12 +18,18 @@ pub struct Identity {
     scheme: Scheme,
     channel_bound: bool,
     /// What somebody is called who is not called by the mechanism's own name.
-    named: Option<Named>,
+    named: Option<Box<Named>>,
 }
 
 enum Who {
-    Kerberos(Box<Principal>),
+    Kerberos(Box<Ticket>),
     Ntlm(Arc<Account>),
+}
+
+struct Ticket {
+    principal: Principal,
+    /// On the clock that nobody sets.
+    ends: Duration,
 }
 
 struct Named {
@@ -45,9 +52,10 @@ impl Identity {
         Self { who, scheme, channel_bound: proof.channel_bound(), named: None }
     }
 
-    /// From what a ticket proved.
-    pub(crate) fn from_kerberos(proof: &kerberos::Proof, scheme: Scheme) -> Self {
-        let who = Who::Kerberos(Box::new(proof.principal().clone()));
+    /// From what a ticket proved, at this time of the clock that nobody sets.
+    pub(crate) fn from_kerberos(proof: &kerberos::Proof, scheme: Scheme, uptime: Duration) -> Self {
+        let ends = uptime.saturating_add(proof.lifetime());
+        let who = Who::Kerberos(Box::new(Ticket { principal: proof.principal().clone(), ends }));
         Self { who, scheme, channel_bound: proof.channel_bound(), named: None }
     }
 
@@ -68,22 +76,43 @@ impl Identity {
         matches!(self.who, Who::Kerberos(_))
     }
 
-    /// Takes the name that `naming` gives, if it is not the one at hand.
+    /// When the ticket that proved it ends, if one did.
+    pub(crate) fn ends(&self) -> Option<Duration> {
+        match &self.who {
+            Who::Kerberos(ticket) => Some(ticket.ends),
+            Who::Ntlm(_) => None,
+        }
+    }
+
+    /// Whether the name at hand is the one that `naming` gives.
+    pub(crate) fn is_named_by(&self, naming: &Option<Arc<Naming>>, map: &RealmMap) -> bool {
+        match &self.named {
+            Some(named) => named.by == *naming,
+            None => self.is_called_by_itself(naming, map),
+        }
+    }
+
+    /// Whether the mechanism's own name is the one that `naming` gives.
+    fn is_called_by_itself(&self, naming: &Option<Arc<Naming>>, map: &RealmMap) -> bool {
+        naming.is_none() && (map.is_empty() || self.is_kerberos())
+    }
+
+    /// Takes the name that `naming` gives.
     pub(crate) fn name_by(
         &mut self,
         naming: &Option<Arc<Naming>>,
         map: &RealmMap,
     ) -> Result<(), Nameless> {
-        if naming.is_none() && (map.is_empty() || self.is_kerberos()) {
-            self.named = None;
+        if self.is_named_by(naming, map) {
             return Ok(());
         }
-        if self.named.as_ref().is_some_and(|named| named.by == *naming) {
+        if self.is_called_by_itself(naming, map) {
+            self.named = None;
             return Ok(());
         }
         match Naming::name(naming.as_deref(), self.original(), map) {
             Name::Known(name) => {
-                self.named = Some(Named { by: naming.clone(), name });
+                self.named = Some(Box::new(Named { by: naming.clone(), name }));
                 Ok(())
             }
             Name::Ask(principal) => Err(Nameless::Ask(principal)),
@@ -93,7 +122,8 @@ impl Identity {
 
     /// Takes the name that the local system gave.
     pub(crate) fn set_local_name(&mut self, naming: &Arc<Naming>, name: String) {
-        self.named = Some(Named { by: Some(naming.clone()), name: naming.write(name) });
+        let named = Named { by: Some(naming.clone()), name: naming.write(name) };
+        self.named = Some(Box::new(named));
     }
 
     fn original(&self) -> Original<'_> {
@@ -109,7 +139,7 @@ impl Identity {
     pub fn name(&self) -> &Text {
         match (&self.named, &self.who) {
             (Some(named), _) => &named.name,
-            (None, Who::Kerberos(principal)) => principal.name(),
+            (None, Who::Kerberos(ticket)) => ticket.principal.name(),
             (None, Who::Ntlm(account)) => account.name(),
         }
     }
@@ -117,7 +147,7 @@ impl Identity {
     /// The user.
     pub fn user(&self) -> &Text {
         match &self.who {
-            Who::Kerberos(principal) => principal.user(),
+            Who::Kerberos(ticket) => ticket.principal.user(),
             Who::Ntlm(account) => account.user(),
         }
     }
@@ -125,7 +155,7 @@ impl Identity {
     /// The domain, or the realm.
     pub fn domain(&self) -> &Text {
         match &self.who {
-            Who::Kerberos(principal) => principal.realm(),
+            Who::Kerberos(ticket) => ticket.principal.realm(),
             Who::Ntlm(account) => account.domain(),
         }
     }

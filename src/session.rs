@@ -74,8 +74,6 @@ struct SignedIn {
     persistent: bool,
     /// Whether it was the request in hand that signed in.
     fresh: bool,
-    /// When the proof ends, on the clock that nobody sets.
-    ends: Option<Duration>,
     /// The host that the client proved to mean, where it has to be that of every request.
     host: Option<Box<[u8]>>,
 }
@@ -187,7 +185,7 @@ pub struct Session {
     poisoned: bool,
     hooks: &'static Hooks,
     handshake: Option<Ticket>,
-    signed_in: Option<SignedIn>,
+    signed_in: Option<Box<SignedIn>>,
     suspended: Option<Box<Suspended>>,
     bindings: Bindings,
     answer: Answer,
@@ -284,6 +282,9 @@ impl Session {
         naming: &Option<Arc<Naming>>,
         request: &impl Situation,
     ) -> Verdict {
+        if self.is_as_before(scope, naming) {
+            return self.answer.finish(Verdict::Accepted, 0, Reason::SignedIn);
+        }
         match self.check_signed_in(scope) {
             Ok(()) => self.admit(scope, naming, request, Entrance::Known),
             Err(reason) => {
@@ -294,10 +295,21 @@ impl Session {
         }
     }
 
+    /// Whether there is nothing new about who has signed in: what most requests find.
+    #[inline]
+    fn is_as_before(&self, scope: &Scope, naming: &Option<Arc<Naming>>) -> bool {
+        let (Some(signed_in), Some(accounts)) = (&self.signed_in, &scope.accounts) else {
+            return false;
+        };
+        signed_in.generation == accounts.generation()
+            && !signed_in.identity.is_kerberos()
+            && signed_in.identity.is_named_by(naming, &scope.realm_map)
+    }
+
     fn check_signed_in(&mut self, scope: &Scope) -> Result<(), Reason> {
         let uptime = self.hooks.uptime;
         let signed_in = self.signed_in.as_mut().ok_or(Reason::AccountChanged)?;
-        if let Some(ends) = signed_in.ends {
+        if let Some(ends) = signed_in.identity.ends() {
             return if uptime() < ends { Ok(()) } else { Err(Reason::TicketExpired) };
         }
         let accounts = scope.accounts.as_ref().ok_or(Reason::AccountChanged)?;

@@ -131,13 +131,25 @@ pub(super) fn replay_cache(args: &Args<'_>) -> Result<ReplayCacheMode, String> {
         ["off", "force"] => Ok(ReplayCacheMode::OffByForce),
         [path] if path.contains('/') => {
             let path = args.path(path);
-            match path.is_dir() {
-                true => Ok(ReplayCacheMode::On(ReplayCache::Directory(path))),
-                false => Err(format!("{}: is no folder", Escaped(&path.to_string_lossy()))),
-            }
+            check_folder(&path)
+                .map_err(|error| format!("{}: {error}", Escaped(&path.to_string_lossy())))?;
+            Ok(ReplayCacheMode::On(ReplayCache::Directory(path)))
         }
         [arg] => Err(unknown(arg, "on, off, off force, or the path of a folder")),
         _ => Err("takes on, off, off force, or the path of a folder".to_owned()),
+    }
+}
+
+/// That a folder is there, and that nobody else can put a file of another's making into it.
+fn check_folder(path: &Path) -> Result<(), String> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = std::fs::metadata(path).map_err(|error| watched::unreadable(&error))?;
+    if !meta.is_dir() {
+        return Err("is no folder".to_owned());
+    }
+    match meta.mode() & 0o002 {
+        0 => Ok(()),
+        _ => Err("others can write into it: chmod o-w".to_owned()),
     }
 }
 

@@ -69,7 +69,10 @@ impl Fields {
 
     /// Forgets all.
     pub fn clear(&mut self) {
-        self.0 = Default::default();
+        // They stand in front.
+        for field in self.0.iter_mut().take_while(|field| field.is_some()) {
+            *field = None;
+        }
     }
 
     fn push(&mut self, name: &'static Text, value: Text, kind: HeaderKind) {

@@ -45,7 +45,17 @@ impl Default for Answer {
 impl Answer {
     /// Forgets the request before.
     pub(super) fn begin(&mut self, proxy: bool, scope: &Arc<Scope>) {
-        *self = Self { proxy, scope: Some(scope.clone()), ..Self::default() };
+        self.verdict = Verdict::Error;
+        self.status = 500;
+        self.reason = Reason::BadCall;
+        self.proxy = proxy;
+        self.fields.clear();
+        self.detail = None;
+        self.notice = None;
+        // Most often it is the same, and counting who shares it costs more than to look.
+        if !self.scope.as_ref().is_some_and(|known| Arc::ptr_eq(known, scope)) {
+            self.scope = Some(scope.clone());
+        }
     }
 
     /// Notes the outcome.

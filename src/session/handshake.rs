@@ -20,10 +20,18 @@ pub(super) struct Handshake {
 pub(super) enum Stage {
     /// NTLM by itself, after its CHALLENGE.
     Ntlm(Challenged),
-    /// SPNEGO, before the mechanism has begun, or after NTLM's CHALLENGE.
-    Spnego(Box<(Negotiation, Option<Challenged>)>),
-    /// SPNEGO, when Kerberos is done and the client's signature has to come.
-    Signature(Box<(Negotiation, Ticket)>),
+    /// SPNEGO.
+    Spnego(Box<(Negotiation, Mechanism)>),
+}
+
+/// How far the mechanism inside SPNEGO has got.
+pub(super) enum Mechanism {
+    /// It has yet to begin.
+    Due,
+    /// NTLM, after its CHALLENGE.
+    Ntlm(Challenged),
+    /// Kerberos is done, and the client's signature has to come.
+    Kerberos(Ticket),
 }
 
 /// Who has shown a ticket and is not signed in before the client's list is known to be its own.
@@ -43,12 +51,19 @@ impl Handshake {
         matches!(&self.stage, Stage::Spnego(both) if both.0.mech() != MechType::Ntlmssp)
     }
 
+    /// Whether the client has but to sign its list.
+    pub(super) fn awaits_signature(&self) -> bool {
+        matches!(&self.stage, Stage::Spnego(both) if matches!(both.1, Mechanism::Kerberos(_)))
+    }
+
     /// The CHALLENGE, if it has been sent.
     pub(super) fn challenged(&self) -> Option<&Challenged> {
         match &self.stage {
             Stage::Ntlm(challenged) => Some(challenged),
-            Stage::Spnego(both) => both.1.as_ref(),
-            Stage::Signature(_) => None,
+            Stage::Spnego(both) => match &both.1 {
+                Mechanism::Ntlm(challenged) => Some(challenged),
+                Mechanism::Due | Mechanism::Kerberos(_) => None,
+            },
         }
     }
 
@@ -74,7 +89,6 @@ impl Handshake {
         let negotiation = match &self.stage {
             Stage::Ntlm(_) => 0,
             Stage::Spnego(both) => size_of_val(&**both) + both.0.held(),
-            Stage::Signature(both) => size_of_val(&**both) + both.0.held(),
         };
         let challenged = self.challenged().map_or(0, |challenged| challenged.challenge().len());
         size_of::<Self>() + negotiation + challenged

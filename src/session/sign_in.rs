@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::answer::Subject;
 use super::half_open::Ticket;
-use super::handshake::{Handshake, Stage};
+use super::handshake::{Handshake, Mechanism, Stage};
 use super::offer::Offer;
 use super::ticket::Leg;
 use super::{Entrance, Facts, Next, Request, Session, SignedIn, Verdict};
@@ -104,7 +104,7 @@ impl Session {
             return Err(reason);
         }
         let answer = negotiation.ask(None);
-        let stage = Stage::Spnego(Box::new((negotiation, None)));
+        let stage = Stage::Spnego(Box::new((negotiation, Mechanism::Due)));
         Ok(self.keep(scope, Scheme::Negotiate, stage, &answer))
     }
 
@@ -135,7 +135,7 @@ impl Session {
             return Ok(verdict);
         };
         let answer = negotiation.ask(Some(challenged.challenge()));
-        let stage = Stage::Spnego(Box::new((negotiation, Some(challenged))));
+        let stage = Stage::Spnego(Box::new((negotiation, Mechanism::Ntlm(challenged))));
         Ok(self.keep(scope, scheme, stage, &answer))
     }
 
@@ -165,7 +165,7 @@ impl Session {
         request: &Request<'_>,
         facts: &Facts<&[u8]>,
     ) -> Result<Verdict, Reason> {
-        if let Stage::Signature(_) = handshake.stage {
+        if handshake.awaits_signature() {
             return self.take_signature(*handshake, token, rules, facts);
         }
         let ClientToken { response_token: message, mech_list_mic } = handshake.unwrap(token)?;
@@ -184,7 +184,7 @@ impl Session {
             MessageType::Negotiate if mech_list_mic.is_none() => {
                 let Handshake { stage, scheme, scope } = *handshake;
                 match stage {
-                    Stage::Spnego(both) if both.1.is_none() => {
+                    Stage::Spnego(both) if matches!(both.1, Mechanism::Due) => {
                         self.negotiate(&scope, request, scheme, message, Some(both.0))
                     }
                     _ => Err(Reason::OutOfSequence),
@@ -251,15 +251,14 @@ impl Session {
         match result {
             Ok((proof, last_token)) => {
                 let scheme = handshake.scheme;
-                self.signed_in = Some(SignedIn {
+                self.signed_in = Some(Box::new(SignedIn {
                     identity: Identity::from_ntlm(&proof, scheme),
                     generation,
                     persistent: rules.persist && facts.persistent,
                     fresh: true,
-                    ends: None,
                     host: proved_host(&scope, facts),
                     scope: scope.clone(),
-                });
+                }));
                 let entrance = Entrance::New(last_token.map(|token| (scheme, token)));
                 self.admit(&scope, &rules.naming, facts, entrance)
             }
@@ -288,7 +287,7 @@ impl Session {
                     Completion::Asks(_) => return Err(Reason::MissingMechListMic),
                 }
             }
-            Stage::Ntlm(_) | Stage::Signature(_) => None,
+            Stage::Ntlm(_) => None,
         };
         Ok((proof, last_token))
     }

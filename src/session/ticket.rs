@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::answer::Subject;
-use super::handshake::{Handshake, Stage, Ticket};
+use super::handshake::{Handshake, Mechanism, Stage, Ticket};
 use super::sign_in::proved_host;
 use super::{Entrance, Facts, Next, Request, Session, SignedIn, Verdict};
 use crate::config::{Rules, Scope};
@@ -79,7 +79,7 @@ impl Session {
             Ok(Completion::Done(token)) => self.let_in(scope, &proof, Some(token), rules, facts),
             Ok(Completion::Asks(token)) => {
                 let ticket = Ticket { proof, established };
-                let stage = Stage::Signature(Box::new((*negotiation, ticket)));
+                let stage = Stage::Spnego(Box::new((*negotiation, Mechanism::Kerberos(ticket))));
                 self.keep(scope, Scheme::Negotiate, stage, &token)
             }
             Err(reason) => self.refuse_user(scope, &proof, reason, facts),
@@ -95,8 +95,10 @@ impl Session {
         facts: &Facts<&[u8]>,
     ) -> Result<Verdict, Reason> {
         let Handshake { stage, scope, .. } = handshake;
-        let Stage::Signature(both) = stage else { return Err(Reason::OutOfSequence) };
-        let (negotiation, Ticket { proof, established }) = *both;
+        let Stage::Spnego(both) = stage else { return Err(Reason::OutOfSequence) };
+        let (negotiation, Mechanism::Kerberos(Ticket { proof, established })) = *both else {
+            return Err(Reason::OutOfSequence);
+        };
         Ok(match negotiation.conclude(token, established.integrity()) {
             Ok(()) => self.let_in(&scope, &proof, None, rules, facts),
             Err(reason) => self.refuse_user(&scope, &proof, reason, facts),
@@ -111,15 +113,15 @@ impl Session {
         rules: &Rules,
         facts: &Facts<H>,
     ) -> Verdict {
-        self.signed_in = Some(SignedIn {
-            identity: Identity::from_kerberos(proof, Scheme::Negotiate),
+        let uptime = (self.hooks.uptime)();
+        self.signed_in = Some(Box::new(SignedIn {
+            identity: Identity::from_kerberos(proof, Scheme::Negotiate, uptime),
             generation: 0,
             persistent: rules.persist_kerberos && facts.persistent,
             fresh: true,
-            ends: Some((self.hooks.uptime)().saturating_add(proof.lifetime())),
             host: proved_host(scope, facts),
             scope: scope.clone(),
-        });
+        }));
         let entrance = Entrance::New(last_token.map(|token| (Scheme::Negotiate, token)));
         self.admit(scope, &rules.naming, facts, entrance)
     }

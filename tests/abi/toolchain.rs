@@ -33,7 +33,14 @@ pub(crate) fn compiler(name: &str, package: &str, standard: &str) -> Command {
 
 /// Links the archive, and what Rust's standard library needs of the system.
 pub(crate) fn link_archive(command: &mut Command) -> &mut Command {
-    command.arg(built("libnegotiate_auth.a")).args(["-lgcc_s", "-lm", "-lpthread", "-ldl"])
+    command.arg(built("libnegotiate_auth.a")).args([
+        "-lgssapi_krb5",
+        "-lkrb5",
+        "-lgcc_s",
+        "-lm",
+        "-lpthread",
+        "-ldl",
+    ])
 }
 
 /// Runs to the end, which has to be a good one, and returns what was printed.
