@@ -157,7 +157,7 @@ impl Attempt<'_> {
         let pair = credentials.as_ref().and_then(|credentials| credentials.for_host(self.host));
         let pair = pair.ok_or((Reason::WrongServiceName, None))?;
         let accepted = self.with_bindings(pair, expected)?;
-        let channel_bound = accepted.flags & libgssapi_sys::GSS_C_CHANNEL_BOUND_FLAG != 0;
+        let channel_bound = is_bound(&accepted);
         if matches!(expected, Expected::Require(_)) && !channel_bound {
             return Err((Reason::MissingChannelBinding, None));
         }
@@ -178,11 +178,7 @@ impl Attempt<'_> {
             Expected::Allow(end_points) | Expected::Require(end_points) => end_points,
         };
         let Some((last, others)) = end_points.split_last() else {
-            // Nobody's bindings: those of a client that sent some differ.
-            return self.once(&pair.once, Some(&[])).map_err(|(reason, status)| match reason {
-                Reason::WrongChannelBinding => (Reason::UnknownCertificate, status),
-                reason => (reason, status),
-            });
+            return self.with_unknown_bindings(pair);
         };
         let fits = |end_point: &&EndPoint| {
             let trial = gss::accept(&pair.trial, self.token, Some(end_point.application_data()));
@@ -190,6 +186,18 @@ impl Attempt<'_> {
         };
         let end_point = others.iter().find(fits).unwrap_or(last);
         self.once(&pair.once, Some(end_point.application_data()))
+    }
+
+    /// Those of a client that sent some have to be somebody's, and cannot be known to be ours.
+    fn with_unknown_bindings(&self, pair: &Pair) -> Result<Accepted, Refused> {
+        match self.once(&pair.once, Some(&[])) {
+            Err((Reason::WrongChannelBinding, refused)) => {
+                Err((Reason::UnknownCertificate, refused))
+            }
+            // Nothing at all, signed and sealed.
+            Ok(accepted) if is_bound(&accepted) => Err((Reason::UnknownCertificate, None)),
+            result => result,
+        }
     }
 
     fn once(&self, credential: &Credential, bindings: Option<&[u8]>) -> Result<Accepted, Refused> {
@@ -259,6 +267,11 @@ impl Attempt<'_> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         krb_error::token(self.ap_req, error_code, now)
     }
+}
+
+/// Whether the client's bindings were there and right.
+fn is_bound(accepted: &Accepted) -> bool {
+    accepted.flags & libgssapi_sys::GSS_C_CHANNEL_BOUND_FLAG != 0
 }
 
 /// Codes of the library that mean something to us (krb5.h).

@@ -65,6 +65,11 @@ pub fn integrity(proof: &ntlm::Proof) -> Option<&dyn Integrity> {
     proof.flags().any(Flags::SIGN).then_some(proof)
 }
 
+/// The token for a client none of whose mechanisms will do.
+pub fn reject() -> Vec<u8> {
+    NegTokenResp { neg_state: Some(NegState::Reject), ..NegTokenResp::default() }.write()
+}
+
 /// A negotiation after the client's first token.
 pub struct Negotiation {
     /// MechTypeList, as received.

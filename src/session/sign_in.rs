@@ -89,7 +89,14 @@ impl Session {
         init: &NegTokenInit<'_>,
     ) -> Result<Verdict, Reason> {
         let scope = &effective.scope;
-        let (mut negotiation, token) = Negotiation::begin(init, mechanisms(scope))?;
+        let (mut negotiation, token) = match Negotiation::begin(init, mechanisms(scope)) {
+            Ok(begun) => begun,
+            Err(reason) => {
+                let offer = self.offer(scope, request);
+                let reject = spnego::reject();
+                return Ok(self.answer.refuse_with_token(scope, reason, offer, None, &reject));
+            }
+        };
         if let (Some(token), true) = (token, negotiation.mech() != MechType::Ntlmssp) {
             let facts = self.facts(scope, request, Duration::ZERO);
             let token = kerberos_token(token)?;

@@ -139,13 +139,13 @@ impl Session {
         if reason.is_fault() {
             return self.answer.fault_about(reason, subject);
         }
-        match (token, negotiation) {
-            (None, _) => self.refuse(scope, reason, facts.offer, subject),
-            (Some(token), None) => {
-                self.answer.refuse_with_token(scope, reason, facts.offer, subject, &token)
-            }
-            (Some(token), Some(mut negotiation)) => {
-                let token = negotiation.reject(Some(&token));
+        let token = match negotiation {
+            None => token,
+            Some(mut negotiation) => Some(negotiation.reject(token.as_deref())),
+        };
+        match token {
+            None => self.refuse(scope, reason, facts.offer, subject),
+            Some(token) => {
                 self.answer.refuse_with_token(scope, reason, facts.offer, subject, &token)
             }
         }
