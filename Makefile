@@ -51,7 +51,7 @@ library: ## the library and the tool alone, in build/
 
 demo: ## nginx and httpd with demo users on 127.0.0.1, until Ctrl-C
 	@tests/setup demo
-	@[ -e $(NGINX_MODULE) ] || echo "building: about a minute the first time"
+	@[ -e $(NGINX_MODULE) ] || echo "building: a minute or two the first time"
 	@$(MAKE) --no-print-directory build
 	@exec demo/run
 

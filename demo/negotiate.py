@@ -10,8 +10,8 @@ import urllib.parse
 try:
     import spnego
 except ModuleNotFoundError:
-    sys.exit("negotiate.py: pyspnego is missing: python3 -m venv v && v/bin/pip install pyspnego, "
-             "then v/bin/python demo/negotiate.py ...")
+    sys.exit("negotiate.py: pyspnego is missing: python3 -m venv build/v && build/v/bin/pip install pyspnego, "
+             "then build/v/bin/python demo/negotiate.py ...")
 
 if len(sys.argv) != 3:
     sys.exit(f"usage: {__doc__}")

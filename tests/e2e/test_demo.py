@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 
 import pytest
 
@@ -172,6 +173,13 @@ def test_when_it_stops_nothing_is_left(demo, temporary, number):
     for port in demo.ports:
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_newer_pythons_find_nothing_to_warn_of():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for path in (RUN, *RUN.parent.glob("*.py"), RUN.with_name("page.cgi")):
+            compile(path.read_text(), path, "exec")
 
 
 def test_a_client_that_says_nothing_does_not_keep_it(demo, temporary):

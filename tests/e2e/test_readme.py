@@ -1,12 +1,24 @@
 """The examples of README are configurations that the servers take."""
 
 import re
+import sys
 
 import pytest
 
 from servers import HERE
 
+sys.path.append(str(HERE.parent.parent / "demo"))
+from kdc import Kdc  # noqa: E402
+
 README = (HERE.parent.parent / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def keytab(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("realm")
+    with Kdc(directory) as kdc:
+        kdc.add_service("HTTP/www.example.com")
+        return kdc.keytab(directory / "http.keytab", "HTTP/www.example.com")
 
 
 def example(language):
@@ -40,8 +52,9 @@ def httpd_example():
 
 
 @pytest.mark.parametrize("broken", [False, True], ids=["as it is", "with a typing error"])
-def test_the_example_is_a_configuration(server, broken):
+def test_the_example_is_a_configuration(server, keytab, broken):
     text = {"nginx": nginx_example, "httpd": httpd_example}[server.name]()
+    text = replaced(text, "/etc/negotiate-auth/http.keytab", str(keytab))
     if broken:
         text = replaced(text, "file:@DIR@", "fiel:@DIR@")
     status, said = server.test(server.fill_in(text))
