@@ -182,6 +182,8 @@ class Server:
 
     def reload(self, wait_for_old=True):
         """Reads the configuration anew. Returns when new workers run and the old ones have ended."""
+        # nginx forgets a signal that comes after its ports are open and before it has started its workers.
+        until(self.workers, "the first workers")
         before = self.workers()
         log = Log(self.error_log)
         self.process.send_signal(self.reload_signal)
