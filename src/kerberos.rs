@@ -48,7 +48,7 @@ impl Proof {
         self.channel_bound
     }
 
-    /// How long the ticket is good for.
+    /// How long the ticket is good for, with the skew of clocks that the library grants.
     pub fn lifetime(&self) -> Duration {
         self.lifetime
     }
@@ -81,7 +81,7 @@ impl Acceptor {
     /// An acceptor; the error says why it could never accept a ticket.
     pub(crate) fn new(keytab: Arc<Keytab>, choice: Choice) -> Result<Self, String> {
         let choice = Arc::new(choice);
-        keytab.value().credentials(&choice)?;
+        keytab.choose(&choice)?;
         Ok(Self { keytab, choice })
     }
 
@@ -152,11 +152,12 @@ impl Attempt<'_> {
         if !enctypes.iter().all(|&enctype| enctype::is_acceptable(enctype, self.choice.rc4)) {
             return Err((Reason::WeakEnctype, None));
         }
-        // A keytab that was read again may have lost the keys that count here.
-        let credentials = self.ring.credentials(self.choice).ok();
-        let pair = credentials.as_ref().and_then(|credentials| credentials.for_host(self.host));
-        let pair = pair.ok_or((Reason::WrongServiceName, None))?;
-        let accepted = self.with_bindings(pair, expected)?;
+        let pair = match self.ring.credentials(self.choice, self.ap_req, self.host) {
+            Some(Ok(pair)) => pair,
+            Some(Err(_)) => return Err((Reason::KerberosRefused, None)),
+            None => return Err((Reason::WrongServiceName, None)),
+        };
+        let accepted = self.with_bindings(&pair, expected)?;
         let channel_bound = is_bound(&accepted);
         if matches!(expected, Expected::Require(_)) && !channel_bound {
             return Err((Reason::MissingChannelBinding, None));
@@ -242,11 +243,12 @@ impl Attempt<'_> {
         let mut subject = self.ap_req.to_string();
         let (status, token) =
             refused.map_or((None, None), |refused| (Some(refused.status), refused.token));
-        if let Some(status) = status.filter(|status| status.minor != 0) {
+        if let Some(status) = status.filter(|status| status.is_error() && status.minor != 0) {
             let message = names::Escaped(&status.message);
             subject = format!("{subject} ({message})");
         }
-        let token = token.or_else(|| self.ap_req.mutual.then(|| self.krb_error(reason)));
+        let answers = self.ap_req.mutual && self.ap_req.is_modest();
+        let token = token.or_else(|| answers.then(|| self.krb_error(reason)));
         Refusal { reason, subject: Some(subject), token }
     }
 

@@ -86,6 +86,19 @@ impl<'a> Original<'a> {
     }
 }
 
+/// A letter in lower case, unless another is its capital: two names stay two.
+fn lower(letter: char) -> char {
+    let (mut lower, mut upper) = (letter.to_lowercase(), letter.to_uppercase());
+    match (lower.next(), lower.next(), upper.next(), upper.next()) {
+        (Some(small), None, Some(capital), None)
+            if capital == letter && small.to_uppercase().eq([letter]) =>
+        {
+            small
+        }
+        _ => letter,
+    }
+}
+
 /// Whether a user's name has nothing that takes a principal or `DOMAIN\user` apart.
 fn is_plain(user: &str) -> bool {
     !user.contains(['/', '@', '\\'])
@@ -134,7 +147,11 @@ impl Naming {
                 _ => original.full(map),
             },
             NameFormat::Domain => match original {
-                Original::Ntlm(domain, user) => format!("{domain}\\{user}"),
+                // In the spelling of the map.
+                Original::Ntlm(domain, user) => {
+                    let known = map.realm(domain).and_then(|realm| map.domain(realm));
+                    format!("{}\\{user}", known.unwrap_or(domain))
+                }
                 Original::Kerberos(user, realm) => match map.domain(realm) {
                     Some(domain) if is_plain(user) => format!("{domain}\\{user}"),
                     _ => original.full(map),
@@ -153,7 +170,7 @@ impl Naming {
     pub fn write(&self, name: String) -> Text {
         match self.case {
             NameCase::Keep => name.into(),
-            NameCase::Lower => name.to_lowercase().into(),
+            NameCase::Lower => name.chars().map(lower).collect::<String>().into(),
         }
     }
 }
@@ -197,6 +214,8 @@ mod tests {
         }
         let alice = Original::Kerberos("Alice", "DEMO.TEST");
         assert_eq!(name(NameFormat::Domain, NameCase::Lower, alice), known("demo\\alice"));
+        let alice = Original::Ntlm("demo", "alice");
+        assert_eq!(name(NameFormat::Domain, NameCase::Keep, alice), known("DEMO\\alice"));
     }
 
     #[test]
@@ -237,6 +256,16 @@ mod tests {
         let original = Original::Ntlm("DEMO", "alice@CORP.TEST");
         for format in [NameFormat::Full, short(), NameFormat::Domain] {
             assert_eq!(name(format, NameCase::Keep, original), known("DEMO\\alice@CORP.TEST"));
+        }
+    }
+
+    #[test]
+    fn lower_case_makes_no_two_names_one() {
+        let lower = |name: &str| name.chars().map(super::lower).collect::<String>();
+        assert_eq!(lower("ÄRGER\\Zoë@DEMO.TEST"), "ärger\\zoë@demo.test");
+        // The signs of kelvin and angstrom, and letters that are two in the other case.
+        for same in ["\u{212a}", "\u{212b}", "\u{130}", "ß", "ŉ", "\u{1c5}"] {
+            assert_eq!(lower(same), same);
         }
     }
 

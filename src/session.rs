@@ -266,8 +266,9 @@ impl Session {
             return self.challenge(scope, request);
         }
         let naming = &effective.rules.naming;
-        match scope.accounts.as_ref().and_then(Backend::before_request) {
-            None => self.serve(scope, naming, request),
+        let by_ntlm = self.signed_in.as_ref().is_some_and(|known| !known.identity.is_kerberos());
+        match scope.accounts.as_ref().filter(|_| by_ntlm).and_then(Backend::before_request) {
+            None => self.serve(scope, naming, request, Entrance::Known),
             Some(job) => {
                 let facts = self.facts(scope, request, Duration::ZERO);
                 self.suspend(job, scope, &facts, Next::Serve { naming: naming.clone() })
@@ -281,12 +282,13 @@ impl Session {
         scope: &Arc<Scope>,
         naming: &Option<Arc<Naming>>,
         request: &impl Situation,
+        entrance: Entrance,
     ) -> Verdict {
         if self.is_as_before(scope, naming) {
             return self.answer.finish(Verdict::Accepted, 0, Reason::SignedIn);
         }
         match self.check_signed_in(scope) {
-            Ok(()) => self.admit(scope, naming, request, Entrance::Known),
+            Ok(()) => self.admit(scope, naming, request, entrance),
             Err(reason) => {
                 self.signed_in = None;
                 let offer = request.offer(self, scope);
@@ -339,7 +341,7 @@ impl Session {
                 let facts = request.facts(self, scope);
                 self.ask_local_name(principal, naming, scope, &facts, entrance)
             }
-            (Err(_), _) => self.refuse_nameless(scope),
+            (Err(_), _) => self.refuse_nameless(scope, entrance),
         }
     }
 
@@ -379,17 +381,22 @@ impl Session {
                 signed_in.identity.set_local_name(naming, name.clone());
                 self.welcome(entrance)
             }
-            _ => self.refuse_nameless(scope),
+            _ => self.refuse_nameless(scope, entrance),
         }
     }
 
-    /// Somebody proved who it is, and is nobody here: no other credentials would do.
-    fn refuse_nameless(&mut self, scope: &Scope) -> Verdict {
+    /// Somebody proved who it is, and is nobody here: no other credentials would do. The handshake
+    /// ends all the same.
+    fn refuse_nameless(&mut self, scope: &Scope, entrance: Entrance) -> Verdict {
         let who = self.signed_in.take().map(|signed_in| {
             let name = Escaped(signed_in.identity.name().as_str()).to_string();
             Subject::Ticket(format!("user \"{name}\""))
         });
-        self.refuse(scope, Reason::NoLocalName, Offer::NONE, who)
+        let verdict = self.refuse(scope, Reason::NoLocalName, Offer::NONE, who);
+        if let Entrance::New(Some((scheme, token))) = entrance {
+            self.answer.last_token(scheme, &token);
+        }
+        verdict
     }
 
     fn welcome(&mut self, entrance: Entrance) -> Verdict {
@@ -461,11 +468,15 @@ impl Session {
                 .as_ref()
                 .is_some_and(|signed_in| signed_in.fresh && signed_in.identity.is_kerberos());
         if good && !shared {
-            self.suspended = None;
+            // Who waits for a name has not been told of the end of the handshake.
+            let entrance = match self.suspended.take().map(|suspended| suspended.next) {
+                Some(Next::Name { entrance, .. }) => entrance,
+                _ => Entrance::Known,
+            };
             if self.answer.verdict() != Verdict::Accepted {
                 self.answer.begin(request.proxy, scope);
             }
-            return self.serve(scope, &effective.rules.naming, request);
+            return self.serve(scope, &effective.rules.naming, request, entrance);
         }
         if self.answer.is_for(scope) && self.answer.verdict() != Verdict::Accepted {
             return self.answer.verdict();
@@ -499,7 +510,7 @@ impl Session {
                         self.judge(handshake, &token, &rules, &facts)
                     }
                     Next::Accept { leg, rules } => self.accept(&scope, leg, &rules, &facts),
-                    Next::Serve { naming } => self.serve(&scope, &naming, &facts),
+                    Next::Serve { naming } => self.serve(&scope, &naming, &facts, Entrance::Known),
                     Next::Name { naming, told, entrance } => {
                         self.take_name(&scope, &naming, &told, entrance)
                     }

@@ -36,6 +36,11 @@ pub trait Source: Eq + Hash {
 
     /// How much there is: "3 accounts".
     fn extent(value: &Self::Value) -> String;
+
+    /// What a new reading lacks for those who use it, in words behind the file's name.
+    fn concern(&self, _: &Self::Value) -> Option<String> {
+        None
+    }
 }
 
 /// The value of a file, as it was when it was read last.
@@ -118,6 +123,11 @@ impl<S: Source> Reread<S> {
 }
 
 impl<S: Source> Watched<S> {
+    /// The file, and how it is read.
+    pub(crate) fn source(&self) -> &S {
+        &self.source
+    }
+
     /// What was read last.
     pub(crate) fn value(&self) -> arc_swap::Guard<Arc<S::Value>> {
         self.value.load()
@@ -162,9 +172,14 @@ impl<S: Source> Watched<S> {
         let before = Stamp::of(path);
         let (text, warns) = match self.source.read() {
             Ok((value, stamp)) => {
-                let extent = S::extent(&value);
+                let (extent, concern) = (S::extent(&value), self.source.concern(&value));
                 self.replace(value, stamp);
-                (format!("{}: read again, {extent}", Escaped(&path.to_string_lossy())), false)
+                let name = path.to_string_lossy();
+                let read = format!("{}: read again, {extent}", Escaped(&name));
+                match concern {
+                    None => (read, false),
+                    Some(concern) => (format!("{read}; it {concern}"), true),
+                }
             }
             Err(error) => {
                 // Not to be tried again before the file changes once more.

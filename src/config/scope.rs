@@ -150,6 +150,11 @@ impl Settings {
             (Some(set), _, false) if !set.value.contains(&Scheme::Negotiate) => {
                 Err(unusable("schemes", "kerberos needs negotiate", set))
             }
+            (Some(set), true, _)
+                if self.mechanisms.is_some() && !set.value.contains(&Scheme::Negotiate) =>
+            {
+                Err(unusable("schemes", "kerberos, which mechanisms lists, needs negotiate", set))
+            }
             (Some(set), _, _) => Ok(set.value.clone()),
             (None, true, true) => Ok([Scheme::Negotiate, Scheme::Ntlm].into()),
             (None, true, false) => Ok([Scheme::Negotiate].into()),

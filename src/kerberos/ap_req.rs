@@ -16,7 +16,7 @@ mod id {
 }
 
 /// No name in a ticket has more components.
-const MOST_COMPONENTS: usize = 16;
+const MOST_COMPONENTS: usize = 8;
 
 /// An AP-REQ.
 pub(super) struct ApReq<'a> {
@@ -63,11 +63,27 @@ impl<'a> ApReq<'a> {
         Some(Self { mutual, realm, sname, components, enctype, kvno, session_enctype })
     }
 
-    /// Whether the ticket is for this principal.
-    pub(super) fn is_for(&self, components: &[Box<[u8]>], realm: &[u8]) -> bool {
-        let ours = components.iter().map(|component| &**component);
-        self.components.iter().copied().eq(ours) && self.realm == realm
+    /// Whether the ticket is for this service on some host.
+    pub(super) fn is_for_service(&self, service: &[u8]) -> bool {
+        matches!(self.components[..], [first, _] if first.eq_ignore_ascii_case(service))
     }
+
+    /// Whether its names are as short as those of services are: longer ones are not repeated whole.
+    pub(super) fn is_modest(&self) -> bool {
+        self.sname.len() + self.realm.len() <= 1024
+    }
+}
+
+/// A name of no more than so many bytes is told whole.
+const MOST_TOLD: usize = 256;
+
+/// A name for people, escaped, and cut if it is very long.
+fn tell(f: &mut fmt::Formatter<'_>, name: &[u8]) -> fmt::Result {
+    let (told, dots) = match name.get(..MOST_TOLD) {
+        Some(told) if name.len() > MOST_TOLD => (told, "..."),
+        _ => (name, ""),
+    };
+    write!(f, "{}{dots}", Escaped(&String::from_utf8_lossy(told)))
 }
 
 /// "ticket for HTTP/host@REALM, kvno 2, aes256-cts-hmac-sha1-96"
@@ -78,9 +94,10 @@ impl fmt::Display for ApReq<'_> {
             if at > 0 {
                 f.write_char('/')?;
             }
-            write!(f, "{}", Escaped(&String::from_utf8_lossy(component)))?;
+            tell(f, component)?;
         }
-        write!(f, "@{}", Escaped(&String::from_utf8_lossy(self.realm)))?;
+        f.write_char('@')?;
+        tell(f, self.realm)?;
         if let Some(kvno) = self.kvno {
             write!(f, ", kvno {kvno}")?;
         }

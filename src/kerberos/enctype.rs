@@ -29,9 +29,9 @@ const RC4_EXP: i32 = 24;
 pub(super) fn is_acceptable(enctype: i32, rc4: bool) -> bool {
     match enctype {
         RC4 => rc4,
-        // DES in all its forms, and numbers that are for local use.
-        ..=16 | RC4_EXP => false,
-        _ => true,
+        // AES and Camellia; what comes later is not known to be strong.
+        17..=20 | 25 | 26 => true,
+        _ => false,
     }
 }
 
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn des_is_refused_always_and_rc4_unless_it_is_allowed() {
-        for enctype in [-1, 0, 1, 2, 3, 5, 7, 16, 24] {
+        for enctype in [-1, 0, 1, 2, 3, 5, 7, 16, 21, 24, 511] {
             assert!(!is_acceptable(enctype, true), "{}", name(enctype));
         }
         assert!(!is_acceptable(23, false) && is_acceptable(23, true));

@@ -41,6 +41,11 @@ impl Status {
         Self { major, minor: minor as i32, message }
     }
 
+    /// Whether it is an error at all, and not but a handshake that does not end here.
+    pub(super) fn is_error(&self) -> bool {
+        self.major > 0xffff
+    }
+
     /// Whether it is this routine error.
     pub(super) fn is(&self, routine_error: u32) -> bool {
         self.major & 0x00ff_0000 == routine_error

@@ -1,13 +1,16 @@
 //! Keytabs: read into the memory of the process by who may read them, and made into credentials
 //! there, so that a sign-in opens no file and tries no key that is not for HTTP.
 
-use std::ffi::CString;
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File};
+use std::hash::{Hash, Hasher};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 
 use super::ap_req::ApReq;
 use super::enctype;
@@ -26,13 +29,43 @@ static KEYTABS: Registry<KeytabPath> = Registry::new();
 pub type Keytab = Watched<KeytabPath>;
 
 /// Where a keytab is.
-#[derive(PartialEq, Eq, Hash)]
-pub struct KeytabPath(PathBuf);
+pub struct KeytabPath {
+    path: PathBuf,
+    /// What is accepted with it.
+    choices: Mutex<Vec<Weak<Choice>>>,
+}
+
+impl PartialEq for KeytabPath {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+}
+
+impl Eq for KeytabPath {}
+
+impl Hash for KeytabPath {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.path.hash(state);
+    }
+}
 
 /// Opens a keytab: the same for every configuration that names the path. One that changed since it
 /// was read is read again here and now; the error says what is wrong, with the file's name.
 pub fn open(path: &Path) -> Result<Arc<Keytab>, String> {
-    KEYTABS.open(KeytabPath(path.to_owned()))
+    KEYTABS.open(KeytabPath { path: path.to_owned(), choices: Mutex::default() })
+}
+
+impl Keytab {
+    /// Notes what is to be accepted; the error says why nothing could be.
+    pub(super) fn choose(&self, choice: &Arc<Choice>) -> Result<(), String> {
+        self.value().check(choice)?;
+        let mut choices = self.source().choices.lock();
+        choices.retain(|known| known.strong_count() > 0);
+        if !choices.iter().any(|known| known.as_ptr() == Arc::as_ptr(choice)) {
+            choices.push(Arc::downgrade(choice));
+        }
+        Ok(())
+    }
 }
 
 /// What may be accepted with a keytab. Other choices make other credentials.
@@ -68,20 +101,36 @@ pub enum ReplayCache {
     Off,
 }
 
-/// The keys of a keytab that are for HTTP.
+/// The keys of a keytab that are for HTTP, by their principals: a ticket is shown to those of the
+/// principal that it names and to no others, however many there are.
 pub struct KeyRing {
-    memory: MemoryKeytab,
-    keys: Vec<Key>,
-    /// The credentials made of them so far.
-    made: Mutex<Vec<(Arc<Choice>, Arc<Credentials>)>>,
+    principals: HashMap<Box<[u8]>, Principal>,
+    /// The few different keys of all of them, for tickets by a name that has no key: an account of a
+    /// directory has one key under all its names. They are not there if they are not few.
+    others: Option<Keys>,
 }
 
-/// What is known of one key, whose service is HTTP.
-struct Key {
-    components: [Box<[u8]>; 2],
-    realm: Box<[u8]>,
-    kvno: u32,
-    enctype: i32,
+/// A principal of this server, and its keys.
+struct Principal {
+    /// In lower case.
+    host: String,
+    /// Versions and encryption types.
+    known: Vec<(u32, i32)>,
+    keys: Keys,
+}
+
+/// Keys, and the credentials made of them so far.
+struct Keys {
+    memory: MemoryKeytab,
+    made: Mutex<Vec<(ReplayCache, Arc<Pair>)>>,
+}
+
+/// Credentials of the same keys.
+pub(super) struct Pair {
+    /// With the replay cache.
+    pub(super) once: Credential,
+    /// Without one: to try what is not yet known to fit. What it accepts counts for nothing.
+    pub(super) trial: Credential,
 }
 
 /// What a keytab lacks for a ticket.
@@ -97,19 +146,8 @@ pub(super) enum Lack {
     Key,
 }
 
-/// What tickets are accepted with.
-pub(super) struct Credentials {
-    /// One for each host where hosts count, else one for all.
-    of_hosts: Vec<(Option<String>, Pair)>,
-}
-
-/// Credentials of the same keys.
-pub(super) struct Pair {
-    /// With the replay cache.
-    pub(super) once: Credential,
-    /// Without one: to try what is not yet known to fit. What it accepts counts for nothing.
-    pub(super) trial: Credential,
-}
+/// So many keys of one encryption type are tried for a ticket by an unknown name.
+const FEW: usize = 4;
 
 impl Source for KeytabPath {
     type Value = KeyRing;
@@ -117,153 +155,206 @@ impl Source for KeytabPath {
     const NAME: &'static str = "the keys";
 
     fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     fn read(&self) -> Result<(KeyRing, Stamp), String> {
-        let name = self.0.to_string_lossy();
+        let name = self.path.to_string_lossy();
         let name = Escaped(&name);
         let cannot = |error: std::io::Error| format!("{name}: {}", watched::unreadable(&error));
-        let meta = fs::metadata(&self.0).map_err(cannot)?;
+        let meta = fs::metadata(&self.path).map_err(cannot)?;
         watched::check_private(&meta, "whoever has its keys can sign in as anybody")
             .map_err(|error| format!("{name}: {error}"))?;
         // The library does not always say why it cannot open a file.
-        drop(File::open(&self.0).map_err(cannot)?);
-        let ring = KeyRing::read(&self.0).map_err(|error| format!("{name}: {error}"))?;
+        drop(File::open(&self.path).map_err(cannot)?);
+        let ring = KeyRing::read(&self.path).map_err(|error| format!("{name}: {error}"))?;
         Ok((ring, Stamp::from(&meta)))
     }
 
     fn extent(ring: &KeyRing) -> String {
-        format!("{} keys for HTTP", ring.keys.len())
+        let count: usize = ring.principals.values().map(|principal| principal.known.len()).sum();
+        format!("{count} keys for HTTP")
     }
+
+    fn concern(&self, ring: &KeyRing) -> Option<String> {
+        let mut choices = self.choices.lock();
+        choices.retain(|choice| choice.strong_count() > 0);
+        choices.iter().filter_map(Weak::upgrade).find_map(|choice| ring.check(&choice).err())
+    }
+}
+
+/// Where keys of one principal go, while a keytab is read.
+#[derive(Default)]
+struct Sorting {
+    principals: HashMap<Box<[u8]>, Sorted>,
+    /// Encryption types and digests of the keys that are different.
+    different: Vec<(i32, [u8; 32])>,
+}
+
+struct Sorted {
+    index: usize,
+    host: String,
+    known: Vec<(u32, i32)>,
+}
+
+impl Sorting {
+    /// The first keytab is for the different keys, one after it for each principal.
+    fn place(&mut self, key: &krb5::Key<'_>) -> Vec<usize> {
+        let [service, host] = key.components[..] else { return Vec::new() };
+        if !service.eq_ignore_ascii_case(SERVICE) {
+            return Vec::new();
+        }
+        let next = self.principals.len() + 1;
+        let name = fold(&key.components, key.realm);
+        let principal = self.principals.entry(name).or_insert_with(|| Sorted {
+            index: next,
+            host: String::from_utf8_lossy(host).to_ascii_lowercase(),
+            known: Vec::new(),
+        });
+        principal.known.push((key.kvno, key.enctype));
+        let digest = (key.enctype, Sha256::digest(key.secret).into());
+        if self.different.contains(&digest) {
+            return vec![principal.index];
+        }
+        // More than few of them are of no use.
+        if self.different.iter().filter(|(of, _)| *of == key.enctype).count() > FEW {
+            return vec![principal.index];
+        }
+        self.different.push(digest);
+        vec![0, principal.index]
+    }
+
+    fn are_few(&self) -> bool {
+        let of = |enctype| self.different.iter().filter(|(of, _)| *of == enctype).count();
+        self.different.iter().all(|&(enctype, _)| of(enctype) <= FEW)
+    }
+}
+
+/// A principal as it is looked up: directories do not mind the case of names.
+fn fold<T: AsRef<[u8]>>(components: &[T], realm: &[u8]) -> Box<[u8]> {
+    let mut name = Vec::with_capacity(64);
+    for component in components {
+        name.extend(component.as_ref().to_ascii_lowercase());
+        name.push(0);
+    }
+    name.extend(realm.to_ascii_lowercase());
+    name.into()
 }
 
 impl KeyRing {
     fn read(path: &Path) -> Result<Self, String> {
         let path = [b"FILE:", path.as_os_str().as_bytes()].concat();
         let path = CString::new(path).map_err(|_| "its name has a NUL".to_owned())?;
-        let mut keys = Vec::new();
-        let memory = MemoryKeytab::load(&path, |key| {
-            let key = Key::of(key);
-            let is_ours = key.is_some();
-            keys.extend(key);
-            is_ours
-        })?;
-        match keys.is_empty() {
-            true => Err("has no key of the service HTTP".to_owned()),
-            false => Ok(Self { memory, keys, made: Mutex::default() }),
+        let mut sorting = Sorting::default();
+        let keytabs = krb5::sort_keys(&path, |key| sorting.place(key))?;
+        if sorting.principals.is_empty() {
+            return Err("has no key of the service HTTP".to_owned());
         }
+        let few = sorting.are_few();
+        let mut keytabs: Vec<_> =
+            keytabs.into_iter().map(|memory| Some(Keys::of(memory))).collect();
+        let mut take = |index: usize| keytabs.get_mut(index).and_then(Option::take);
+        let others = take(0).filter(|_| few);
+        let mut principals = HashMap::with_capacity(sorting.principals.len());
+        for (name, Sorted { index, host, known }) in sorting.principals {
+            let keys = take(index).ok_or("its keys were not copied")?;
+            principals.insert(name, Principal { host, known, keys });
+        }
+        Ok(Self { principals, others })
     }
 
-    /// What to accept tickets with, made once for all who choose the same.
-    pub(super) fn credentials(&self, choice: &Arc<Choice>) -> Result<Arc<Credentials>, String> {
-        let mut made = self.made.lock();
-        let known = made.iter().find(|(of, _)| Arc::ptr_eq(of, choice) || of == choice);
-        if let Some((_, credentials)) = known {
-            return Ok(credentials.clone());
+    /// That somebody could be accepted with this choice.
+    pub(super) fn check(&self, choice: &Choice) -> Result<(), String> {
+        let of_host = || self.principals.values().filter(|one| choice.takes(&one.host, None));
+        if of_host().next().is_none() {
+            return Err("has no key of the service HTTP on a host of service_name".to_owned());
         }
-        let credentials = Arc::new(self.make(choice)?);
-        made.push((choice.clone(), credentials.clone()));
-        Ok(credentials)
-    }
-
-    fn make(&self, choice: &Choice) -> Result<Credentials, String> {
-        let usable = || self.keys.iter().filter(|key| choice.takes(key));
-        let mut hosts: Vec<_> = match choice.services {
-            Services::RequestHost => usable().map(|key| Some(key.host())).collect(),
-            _ => usable().take(1).map(|_| None).collect(),
+        let usable = |one: &Principal| {
+            one.known.iter().any(|&(_, enctype)| enctype::is_acceptable(enctype, choice.rc4))
         };
-        hosts.sort_unstable();
-        hosts.dedup();
-        if hosts.is_empty() {
-            return Err(self.say_unusable(choice));
-        }
-        let rcache = choice.replay_cache.name()?;
-        let of_host = |host: Option<String>| {
-            let memory = MemoryKeytab::load(self.memory.name(), |key| {
-                Key::of(key).is_some_and(|key| {
-                    choice.takes(&key) && host.as_ref().is_none_or(|host| *host == key.host())
-                })
-            })?;
-            let acquire = |rcache| {
-                let credential = Credential::acquire(memory.name(), rcache);
-                credential.map_err(|status| format!("cannot be used: {}", status.message))
-            };
-            Ok((host, Pair { once: acquire(&*rcache)?, trial: acquire(c"none:")? }))
-        };
-        let of_hosts = hosts.into_iter().map(of_host).collect::<Result<_, String>>()?;
-        Ok(Credentials { of_hosts })
-    }
-
-    fn say_unusable(&self, choice: &Choice) -> String {
-        match self.keys.iter().any(|key| enctype::is_acceptable(key.enctype, choice.rc4)) {
-            true => "has no key of the service HTTP on a host of service_name",
+        match of_host().any(usable) {
+            true => Ok(()),
             false => {
-                "has only keys of encryption types that are refused: DES, and RC4 unless \
-                 allow_rc4 is on"
+                Err("has only keys of encryption types that are refused: DES, and RC4 unless \
+                          allow_rc4 is on"
+                    .to_owned())
             }
         }
-        .to_owned()
+    }
+
+    /// What to accept a ticket with in a request to this host.
+    pub(super) fn credentials(
+        &self,
+        choice: &Choice,
+        ap_req: &ApReq<'_>,
+        host: &str,
+    ) -> Option<Result<Arc<Pair>, String>> {
+        let keys = match self.principal(ap_req) {
+            Some(principal) => {
+                choice.takes(&principal.host, Some(host)).then_some(&principal.keys)?
+            }
+            None => self
+                .others
+                .as_ref()
+                .filter(|_| choice.services == Services::Any && ap_req.is_for_service(SERVICE))?,
+        };
+        Some(keys.credentials(&choice.replay_cache))
+    }
+
+    fn principal(&self, ap_req: &ApReq<'_>) -> Option<&Principal> {
+        self.principals.get(&fold(&ap_req.components, ap_req.realm))
     }
 
     /// Why no key fits a ticket in a request to this host.
     pub(super) fn lack(&self, choice: &Choice, ap_req: &ApReq<'_>, host: &str) -> Lack {
-        let here = |key: &&Key| {
-            choice.takes(key)
-                && (choice.services != Services::RequestHost
-                    || key.host().eq_ignore_ascii_case(host))
-                && ap_req.is_for(&key.components, &key.realm)
+        let principal = self.principal(ap_req);
+        let Some(principal) = principal.filter(|one| choice.takes(&one.host, Some(host))) else {
+            return Lack::Service;
         };
         // A file of the first format has one octet for the version.
-        let of_version =
-            |key: &&Key| ap_req.kvno.is_none_or(|kvno| key.kvno == kvno || key.kvno == kvno & 0xff);
-        let of_service = || self.keys.iter().filter(here);
-        if of_service().next().is_none() {
-            Lack::Service
-        } else if !of_service().any(|key| of_version(&key)) {
+        let is_version = |kvno: u32| ap_req.kvno.is_none_or(|of| kvno == of || kvno == of & 0xff);
+        let mut of_version =
+            principal.known.iter().filter(|&&(kvno, _)| is_version(kvno)).peekable();
+        if of_version.peek().is_none() {
             Lack::Kvno
-        } else if !of_service().filter(of_version).any(|key| key.enctype == ap_req.enctype) {
-            Lack::Enctype
-        } else {
+        } else if of_version.any(|&(_, enctype)| enctype == ap_req.enctype) {
             Lack::Key
+        } else {
+            Lack::Enctype
         }
     }
 }
 
-impl Credentials {
-    /// Those for a request to this host.
-    pub(super) fn for_host(&self, host: &str) -> Option<&Pair> {
-        let fits = |of: &Option<String>| of.as_ref().is_none_or(|of| of.eq_ignore_ascii_case(host));
-        self.of_hosts.iter().find(|(of, _)| fits(of)).map(|(_, pair)| pair)
-    }
-}
-
-impl Key {
-    /// A key of the service HTTP. Directories that do not mind the case of names write it as they
-    /// like.
-    fn of(key: &krb5::Key<'_>) -> Option<Self> {
-        let [service, host] = key.components[..] else { return None };
-        service.eq_ignore_ascii_case(SERVICE).then(|| Self {
-            components: [service.into(), host.into()],
-            realm: key.realm.into(),
-            kvno: key.kvno,
-            enctype: key.enctype,
-        })
+impl Keys {
+    fn of(memory: MemoryKeytab) -> Self {
+        Self { memory, made: Mutex::default() }
     }
 
-    /// The host, in lower case.
-    fn host(&self) -> String {
-        String::from_utf8_lossy(&self.components[1]).to_ascii_lowercase()
+    /// The credentials, made once for each replay cache.
+    fn credentials(&self, replay_cache: &ReplayCache) -> Result<Arc<Pair>, String> {
+        let mut made = self.made.lock();
+        if let Some((_, pair)) = made.iter().find(|(of, _)| of == replay_cache) {
+            return Ok(pair.clone());
+        }
+        let acquire = |rcache: &CStr| {
+            let credential = Credential::acquire(self.memory.name(), rcache);
+            credential.map_err(|status| status.message)
+        };
+        let rcache = replay_cache.name()?;
+        let pair = Arc::new(Pair { once: acquire(&rcache)?, trial: acquire(c"none:")? });
+        made.push((replay_cache.clone(), pair.clone()));
+        Ok(pair)
     }
 }
 
 impl Choice {
-    fn takes(&self, key: &Key) -> bool {
-        enctype::is_acceptable(key.enctype, self.rc4)
-            && match &self.services {
-                Services::Any | Services::RequestHost => true,
-                Services::Hosts(hosts) => hosts.contains(&key.host()),
-            }
+    /// Whether tickets may be for HTTP on this host, in a request to `asked`, or in any.
+    fn takes(&self, host: &str, asked: Option<&str>) -> bool {
+        match &self.services {
+            Services::Any => true,
+            Services::RequestHost => asked.is_none_or(|asked| asked.eq_ignore_ascii_case(host)),
+            Services::Hosts(hosts) => hosts.iter().any(|one| one == host),
+        }
     }
 }
 

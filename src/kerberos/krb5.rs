@@ -5,7 +5,6 @@
 use std::ffi::{CStr, CString, c_char, c_uint, c_void};
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -53,6 +52,7 @@ mod sys {
     #[link(name = "krb5")]
     unsafe extern "C" {
         pub(super) fn krb5_init_context(context: *mut *mut c_void) -> i32;
+        pub(super) fn krb5_free_context(context: *mut c_void);
         pub(super) fn krb5_kt_resolve(
             context: *mut c_void,
             name: *const c_char,
@@ -95,26 +95,31 @@ mod sys {
     pub(super) const SUCCESS: i32 = 0;
 }
 
-/// A krb5_context. One is kept as long as the process lives: contexts made later find
-/// the profile parsed.
+/// A krb5_context.
 struct Context(*mut c_void);
 
-// SAFETY: a context may be used by any thread, one at a time; the mutex around it sees to that.
+// SAFETY: a context may be used by any thread, one at a time; the mutex around the one that is
+// shared sees to that.
 unsafe impl Send for Context {}
 
 impl Context {
-    /// The one of this process; an error is what the library says about krb5.conf.
+    /// A new one; an error is what the library says about krb5.conf.
+    fn new() -> Result<Self, String> {
+        let mut context = ptr::null_mut();
+        // SAFETY: the place for the context is valid.
+        let code = unsafe { sys::krb5_init_context(&mut context) };
+        let made = Self(context);
+        made.check(code).map(|()| made)
+    }
+
+    /// The one that is kept as long as the process lives: those that the library makes for each
+    /// sign-in find the profile parsed.
     fn shared() -> Result<&'static Mutex<Self>, String> {
         static SHARED: OnceLock<Mutex<Context>> = OnceLock::new();
         if let Some(context) = SHARED.get() {
             return Ok(context);
         }
-        let mut context = ptr::null_mut();
-        // SAFETY: the place for the context is valid.
-        let code = unsafe { sys::krb5_init_context(&mut context) };
-        let made = Self(context);
-        made.check(code)?;
-        // Where two threads made one, one of them is kept in vain: there are no more.
+        let made = Self::new()?;
         Ok(SHARED.get_or_init(|| Mutex::new(made)))
     }
 
@@ -136,7 +141,14 @@ impl Context {
     }
 }
 
-/// A key of a keytab, without the key.
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: it is freed once; there may be none.
+        unsafe { sys::krb5_free_context(self.0) };
+    }
+}
+
+/// A key of a keytab.
 pub(super) struct Key<'a> {
     /// The components of its principal.
     pub(super) components: Vec<&'a [u8]>,
@@ -146,18 +158,21 @@ pub(super) struct Key<'a> {
     pub(super) kvno: u32,
     /// The encryption type.
     pub(super) enctype: i32,
+    /// The key itself.
+    pub(super) secret: &'a [u8],
 }
 
 impl<'a> Key<'a> {
     fn of(entry: &'a sys::Entry) -> Self {
         // SAFETY: the library filled the entry; counts and pointers fit, and live as long as it.
-        let (components, realm) = unsafe {
+        let (components, realm, secret) = unsafe {
             let principal = &*entry.principal;
             let count = usize::try_from(principal.length).unwrap_or(0);
             let components = slice(principal.data, count).iter().map(|data| bytes(data));
-            (components.collect(), bytes(&principal.realm))
+            let secret = slice(entry.key.contents, entry.key.length as usize);
+            (components.collect(), bytes(&principal.realm), secret)
         };
-        Self { components, realm, kvno: entry.vno, enctype: entry.key.enctype }
+        Self { components, realm, kvno: entry.vno, enctype: entry.key.enctype, secret }
     }
 }
 
@@ -191,12 +206,6 @@ impl<'a> Keytab<'a> {
         let code = unsafe { sys::krb5_kt_resolve(context.0, name.as_ptr(), &mut handle) };
         context.check(code).map(|()| Self { context, handle })
     }
-
-    fn add(&self, entry: &mut Entry<'_>) -> Result<(), String> {
-        // SAFETY: both are valid; the entry is copied.
-        let code = unsafe { sys::krb5_kt_add_entry(self.context.0, self.handle, &mut entry.0) };
-        self.context.check(code)
-    }
 }
 
 impl Drop for Keytab<'_> {
@@ -213,31 +222,23 @@ pub(super) struct MemoryKeytab {
     handle: *mut c_void,
 }
 
-// SAFETY: the handle is used under the lock of the context, and only to be closed.
+// SAFETY: the library locks what is changed in a keytab.
 unsafe impl Send for MemoryKeytab {}
 // SAFETY: likewise.
 unsafe impl Sync for MemoryKeytab {}
 
 impl MemoryKeytab {
-    /// The keys of the keytab `source` that `choose` takes.
-    pub(super) fn load(
-        source: &CStr,
-        mut choose: impl FnMut(&Key<'_>) -> bool,
-    ) -> Result<Self, String> {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = CString::new(format!("MEMORY:negotiate-auth-{count}")).unwrap_or_default();
-        let context = Context::shared()?.lock();
-        let source = Keytab::resolve(&context, source)?;
-        let memory = Keytab::resolve(&context, &name)?;
-        let mut cursor = Cursor::new(&source)?;
-        while let Some(mut entry) = cursor.next()? {
-            if choose(&Key::of(&entry.0)) {
-                memory.add(&mut entry)?;
-            }
-        }
+    /// An empty one.
+    fn new(context: &Context) -> Result<Self, String> {
+        // The library knows them by name, and other copies of this code that the process has
+        // loaded name theirs in the same way.
+        let mut number = [0; 16];
+        getrandom::fill(&mut number).map_err(|error| error.to_string())?;
+        let name = format!("MEMORY:negotiate-auth-{:032x}", u128::from_ne_bytes(number));
+        let name = CString::new(name).unwrap_or_default();
+        let keytab = Keytab::resolve(context, &name)?;
         // From here on it is closed by itself.
-        let handle = std::mem::ManuallyDrop::new(memory).handle;
+        let handle = std::mem::ManuallyDrop::new(keytab).handle;
         Ok(Self { name, handle })
     }
 
@@ -245,6 +246,29 @@ impl MemoryKeytab {
     pub(super) fn name(&self) -> &CStr {
         &self.name
     }
+}
+
+/// Reads the keytab `source` and copies its keys into keytabs in memory: `choose` sees each and tells the indices of those that it goes into; one that is not
+/// there yet is made.
+pub(super) fn sort_keys(
+    source: &CStr,
+    mut choose: impl FnMut(&Key<'_>) -> Vec<usize>,
+) -> Result<Vec<MemoryKeytab>, String> {
+    // Who accepts tickets needs the process to keep a context, and not to wait for this one.
+    Context::shared()?;
+    let context = Context::new()?;
+    let source = Keytab::resolve(&context, source)?;
+    let mut sorted = Vec::new();
+    let mut cursor = Cursor::new(&source)?;
+    while let Some(mut entry) = cursor.next()? {
+        for index in choose(&Key::of(&entry.0)) {
+            while sorted.len() <= index {
+                sorted.push(MemoryKeytab::new(&context)?);
+            }
+            entry.copy_to(&sorted[index])?;
+        }
+    }
+    Ok(sorted)
 }
 
 impl Drop for MemoryKeytab {
@@ -301,6 +325,14 @@ impl Drop for Cursor<'_> {
 
 /// One entry of a keytab, with its key.
 struct Entry<'a>(sys::Entry, &'a Context);
+
+impl Entry<'_> {
+    fn copy_to(&mut self, keytab: &MemoryKeytab) -> Result<(), String> {
+        // SAFETY: both are valid; the entry is copied.
+        let code = unsafe { sys::krb5_kt_add_entry(self.1.0, keytab.handle, &mut self.0) };
+        self.1.check(code)
+    }
+}
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {

@@ -1,7 +1,5 @@
 //! What an established context signs, and whether its signatures can be trusted.
 
-use std::sync::OnceLock;
-
 use super::gss::Context;
 use crate::reason::Reason;
 use crate::spnego::Integrity;
@@ -23,12 +21,9 @@ impl Established {
     }
 }
 
-/// Whether this process has seen its library refuse a signature that is wrong.
-static TRUST: Trust = Trust(OnceLock::new());
-
 impl Integrity for Established {
     fn verify(&self, message: &[u8], mic: &[u8]) -> Result<(), Reason> {
-        TRUST.verify(mic, |mic| self.context.verify_mic(message, mic))
+        verify_warily(mic, |mic| self.context.verify_mic(message, mic))
     }
 
     fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
@@ -51,40 +46,30 @@ pub(super) enum Verdict {
     Wrong,
 }
 
-/// Versions of the library have taken signatures that were wrong: one that is right is shown to it
-/// with a bit changed before any is trusted.
-struct Trust(OnceLock<bool>);
+/// The length of a MIC token's header (RFC 4121 4.2.6.1), behind which its checksum stands.
+const HEADER: usize = 16;
 
-impl Trust {
-    fn verify(&self, mic: &[u8], verify: impl Fn(&[u8]) -> Verdict) -> Result<(), Reason> {
-        let changed = match self.0.get() {
-            Some(false) => return Err(Reason::UntrustedMic),
-            Some(true) => Verdict::Wrong,
-            None => verify(&with_a_bit_changed(mic)),
-        };
-        match (changed, verify(mic)) {
-            // Who has the key may have made the changed one right, and proves nothing.
-            (_, Verdict::Wrong) | (Verdict::Wrong, Verdict::OutOfSequence) => {
-                Err(Reason::WrongMechListMic)
-            }
-            (Verdict::Wrong, Verdict::Right) => {
-                let _ = self.0.set(true);
-                Ok(())
-            }
-            _ => {
-                let _ = self.0.set(false);
-                Err(Reason::UntrustedMic)
-            }
-        }
+/// TOK_ID of a MIC token.
+const TOK_ID: [u8; 2] = [4, 4];
+
+/// Versions of the library have taken signatures that were wrong: each that counts is shown to it
+/// with a bit of its checksum changed, too. What one sign-in shows says nothing about others, whose
+/// signatures may be checked by other code. Tokens of RFC 1964, which only RC4 and DES use, may be
+/// followed by anything.
+fn verify_warily(mic: &[u8], verify: impl Fn(&[u8]) -> Verdict) -> Result<(), Reason> {
+    if !mic.starts_with(&TOK_ID) || mic.len() <= HEADER {
+        return Err(Reason::WrongMechListMic);
     }
-}
-
-fn with_a_bit_changed(mic: &[u8]) -> Vec<u8> {
     let mut changed = mic.to_vec();
     if let Some(last) = changed.last_mut() {
         *last ^= 1;
     }
-    changed
+    match (verify(&changed), verify(mic)) {
+        (Verdict::Wrong, Verdict::Right) => Ok(()),
+        // Who has the key may have made the changed one right.
+        (Verdict::Wrong, _) | (_, Verdict::Wrong) => Err(Reason::WrongMechListMic),
+        _ => Err(Reason::UntrustedMic),
+    }
 }
 
 #[cfg(test)]
@@ -93,10 +78,12 @@ mod tests {
 
     use super::*;
 
+    const RIGHT: &[u8] = b"\x04\x04 the rest is 14 and a checksum";
+
     /// A library that knows one signature and whether it has been shown.
     fn library(careful: bool) -> impl Fn(&[u8]) -> Verdict {
         let seen = Cell::new(false);
-        move |mic| match mic == b"signature" || !careful {
+        move |mic| match mic == RIGHT || !careful {
             false => Verdict::Wrong,
             true if seen.replace(true) => Verdict::OutOfSequence,
             true => Verdict::Right,
@@ -105,31 +92,31 @@ mod tests {
 
     #[test]
     fn a_library_that_takes_wrong_signatures_is_trusted_with_none() {
-        let trust = Trust(OnceLock::new());
-        for _ in 0..2 {
-            assert_eq!(trust.verify(b"signature", library(false)), Err(Reason::UntrustedMic));
-        }
-        assert_eq!(trust.verify(b"signature", library(true)), Err(Reason::UntrustedMic));
+        assert_eq!(verify_warily(RIGHT, library(false)), Err(Reason::UntrustedMic));
+        // Its check turned round: what is right is wrong.
+        let turned = |mic: &[u8]| if mic == RIGHT { Verdict::Wrong } else { Verdict::Right };
+        assert!(verify_warily(RIGHT, turned).is_err());
+        assert!(verify_warily(b"\x04\x04 forged, with a checksum", turned).is_err());
     }
 
     #[test]
     fn a_library_that_refuses_them_is_asked_about_each() {
-        let trust = Trust(OnceLock::new());
-        assert_eq!(trust.verify(b"another", library(true)), Err(Reason::WrongMechListMic));
-        assert_eq!(trust.verify(b"", library(true)), Err(Reason::WrongMechListMic));
-        assert_eq!(trust.0.get(), None);
-        assert_eq!(trust.verify(b"signature", library(true)), Ok(()));
-        assert_eq!(trust.verify(b"signatvre", library(true)), Err(Reason::WrongMechListMic));
+        assert_eq!(verify_warily(RIGHT, library(true)), Ok(()));
+        for wrong in
+            [&b""[..], b"\x04\x04", b"\x04\x04 another with a checksum", b"\x01\x01 of RFC 1964"]
+        {
+            assert_eq!(verify_warily(wrong, library(true)), Err(Reason::WrongMechListMic));
+        }
         let library = library(true);
-        library(b"signature");
-        assert_eq!(trust.verify(b"signature", library), Err(Reason::WrongMechListMic));
+        library(RIGHT);
+        assert_eq!(verify_warily(RIGHT, library), Err(Reason::WrongMechListMic));
     }
 
     #[test]
-    fn a_client_that_signs_what_comes_of_the_change_ruins_nobody_elses_sign_in() {
-        let trust = Trust(OnceLock::new());
-        let almost = with_a_bit_changed(b"signature");
-        assert_eq!(trust.verify(&almost, library(true)), Err(Reason::WrongMechListMic));
-        assert_eq!(trust.verify(b"signature", library(true)), Ok(()));
+    fn what_one_client_signs_ruins_nobody_elses_sign_in() {
+        let mut almost = RIGHT.to_vec();
+        *almost.last_mut().unwrap() ^= 1;
+        assert_eq!(verify_warily(&almost, library(true)), Err(Reason::WrongMechListMic));
+        assert_eq!(verify_warily(RIGHT, library(true)), Ok(()));
     }
 }

@@ -51,13 +51,16 @@ impl Principal {
     }
 }
 
-/// Takes the realm off, at the last `@` that is not part of a name.
+/// Takes the realm off, at the last `@` that is not part of a name. A name with control characters
+/// is none.
 fn split(name: &str) -> Option<(&str, &str)> {
     let mut escaped = false;
     let mut at = None;
     for (index, byte) in name.bytes().enumerate() {
         match byte {
-            _ if escaped => escaped = false,
+            // The library writes control characters as letters here.
+            b'/' | b'@' | b'\\' if escaped => escaped = false,
+            _ if escaped => return None,
             b'\\' => escaped = true,
             b'@' => at = Some(index),
             _ => {}
@@ -81,7 +84,16 @@ mod tests {
         assert_eq!(read("alice/admin@DEMO.TEST"), both("alice/admin", "DEMO.TEST"));
         assert_eq!(read("alice\\@other@DEMO.TEST"), both("alice\\@other", "DEMO.TEST"));
         assert_eq!(read("alice\\\\@DEMO.TEST"), both("alice\\\\", "DEMO.TEST"));
-        for bad in ["alice", "alice@", "@DEMO.TEST", "a\u{7}@R", "a\u{202e}@R", "alice\\@R"] {
+        for bad in [
+            "alice",
+            "alice@",
+            "@DEMO.TEST",
+            "a\u{7}@R",
+            "a\u{202e}@R",
+            "alice\\@R",
+            "a\\nb@R",
+            "a\\0@R",
+        ] {
             assert_eq!(read(bad), None, "{bad}");
         }
         assert!(Principal::read(b"\xff@R").is_none());

@@ -38,6 +38,8 @@ pub(super) enum Mechanism {
 pub(super) struct Ticket {
     pub(super) proof: Proof,
     pub(super) established: Established,
+    /// The host that it was shown to, where that counts.
+    pub(super) host: Option<Box<[u8]>>,
 }
 
 impl Handshake {

@@ -78,7 +78,7 @@ impl Session {
         match negotiation.complete(&client, last_token.as_deref(), established.integrity()) {
             Ok(Completion::Done(token)) => self.let_in(scope, &proof, Some(token), rules, facts),
             Ok(Completion::Asks(token)) => {
-                let ticket = Ticket { proof, established };
+                let ticket = Ticket { proof, established, host: proved_host(scope, facts) };
                 let stage = Stage::Spnego(Box::new((*negotiation, Mechanism::Kerberos(ticket))));
                 self.keep(scope, Scheme::Negotiate, stage, &token)
             }
@@ -96,9 +96,12 @@ impl Session {
     ) -> Result<Verdict, Reason> {
         let Handshake { stage, scope, .. } = handshake;
         let Stage::Spnego(both) = stage else { return Err(Reason::OutOfSequence) };
-        let (negotiation, Mechanism::Kerberos(Ticket { proof, established })) = *both else {
+        let (negotiation, Mechanism::Kerberos(Ticket { proof, established, host })) = *both else {
             return Err(Reason::OutOfSequence);
         };
+        if host.is_some_and(|host| !host.eq_ignore_ascii_case(facts.host)) {
+            return Ok(self.refuse_user(&scope, &proof, Reason::WrongServiceName, facts));
+        }
         Ok(match negotiation.conclude(token, established.integrity()) {
             Ok(()) => self.let_in(&scope, &proof, None, rules, facts),
             Err(reason) => self.refuse_user(&scope, &proof, reason, facts),
