@@ -277,8 +277,17 @@ auth_config *auth_config_inherit(const auth_config *child,
 bool auth_config_check(auth_config *config, const char *where);
 
 /**
- * Returns why the last auth_config_set() or auth_config_check() failed, else
- * "".
+ * The same for a server whose sections are put together for each request: says
+ * whether somebody could sign in with config and some of what it may inherit,
+ * all of which inherited has. What only single requests can get wrong is left
+ * to auth_step().
+ */
+bool auth_config_check_section(auth_config *config,
+                               const auth_config *inherited,
+                               const char *where);
+
+/**
+ * Returns why the last auth_config_set() or one of the checks failed, else "".
  */
 struct auth_str auth_config_error(const auth_config *config);
 

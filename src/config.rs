@@ -282,6 +282,25 @@ impl Config {
         self.note(result)
     }
 
+    /// Whether somebody could sign in with these options and some of `inherited`, whichever those
+    /// are that a request meets.
+    pub fn check_section(&mut self, inherited: Option<&Self>, place: Option<&[u8]>) -> bool {
+        let all = Self::inherit(Some(self), inherited);
+        let place = place.map(String::from_utf8_lossy);
+        let result = match (all.options.settings.check_mechanisms(), all.resolve()) {
+            (Err(unusable), _) => Err(unusable),
+            (Ok(()), Ok(_)) => Ok(()),
+            // What does not go together need not come together.
+            (Ok(()), Err(_)) => match self.options.settings.check_mechanisms() {
+                Ok(()) => self.resolve().map(|_| ()),
+                Err(_) => Ok(()),
+            },
+        };
+        let result = result
+            .map_err(|Unusable { error, blame }| at(blame.as_deref().or(place.as_deref()), &error));
+        self.note(result)
+    }
+
     /// Why the last `set` or `check` failed.
     pub fn error(&self) -> &Text {
         &self.error
@@ -389,6 +408,26 @@ mod tests {
         set(&mut config, "persist", &["off"]).unwrap();
         assert!(set(&mut config, "persist", &["on"]).unwrap_err().ends_with("is duplicate"));
         assert!(!config.options.settings.persist.as_ref().unwrap().value);
+    }
+
+    #[test]
+    fn what_sections_could_come_to_is_not_what_they_have_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let users = accounts(&dir, ALICE);
+        let config = |options: &[(&str, &[&str])]| {
+            let mut config = Config::default();
+            options.iter().for_each(|(key, args)| set(&mut config, key, args).unwrap());
+            config
+        };
+        let accounts = config(&[("accounts", &[&users])]);
+        let odd = [("mechanisms", &["ntlm"][..]), ("schemes", &["negotiate"])];
+        assert!(config(&[]).check_section(Some(&accounts), None));
+        assert!(config(&odd).check_section(Some(&accounts), None));
+        let mut nobody = config(&[("mechanisms", &["ntlm"])]);
+        assert!(!nobody.check_section(None, None));
+        assert!(nobody.error().as_str().starts_with("site.conf:7: "));
+        assert!(!config(&[("mechanisms", &["kerberos"])]).check_section(Some(&accounts), None));
+        assert!(!config(&[]).check_section(None, Some(b"site.conf:9")));
     }
 
     #[test]

@@ -222,8 +222,27 @@ pub unsafe extern "C" fn auth_config_check(
     guard(|| config.is_some_and(|config| config.check(unsafe { bytes(r#where) })))
 }
 
-/// Returns why the last auth_config_set() or auth_config_check() failed, else
-/// "".
+/// The same for a server whose sections are put together for each request: says
+/// whether somebody could sign in with config and some of what it may inherit,
+/// all of which inherited has. What only single requests can get wrong is left
+/// to auth_step().
+// Safety: `r#where` is NULL or NUL-terminated.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn auth_config_check_section(
+    config: Option<&mut Config>,
+    inherited: Option<&Config>,
+    r#where: *const c_char,
+) -> bool {
+    guard(|| {
+        let place = || {
+            // SAFETY: the caller's promise.
+            unsafe { bytes(r#where) }
+        };
+        config.is_some_and(|config| config.check_section(inherited, place()))
+    })
+}
+
+/// Returns why the last auth_config_set() or one of the checks failed, else "".
 #[unsafe(no_mangle)]
 pub extern "C" fn auth_config_error(config: Option<&Config>) -> auth_str {
     guard(|| config.map_or(auth_str::EMPTY, |config| config.error().into()))

@@ -86,17 +86,7 @@ impl Scope {
 impl Settings {
     /// What these options come to, or why nobody could sign in with them.
     pub(super) fn resolve(&self) -> Result<Effective, Unusable> {
-        let kerberos = self.is_on(Mechanism::Kerberos, self.keytab.is_some())?;
-        let ntlm = self.is_on(Mechanism::Ntlm, self.accounts.is_some())?;
-        if !kerberos && !ntlm {
-            return Err(Unusable {
-                error:
-                    "no mechanism is configured: set \"keytab\" to offer Kerberos, \"accounts\" \
-                        to offer NTLM"
-                        .to_owned(),
-                blame: None,
-            });
-        }
+        let (kerberos, ntlm) = self.mechanisms_on()?;
         let schemes = self.offered_schemes(kerberos, ntlm)?;
         let value_or = |set: &Option<Set<Duration>>, default| {
             set.as_ref().map_or(Duration::from_secs(default), |set| set.value)
@@ -130,6 +120,27 @@ impl Settings {
             ),
         };
         Ok(Effective { scope: scope.intern(), rules })
+    }
+
+    /// Whether Kerberos and NTLM are on: at least one is.
+    fn mechanisms_on(&self) -> Result<(bool, bool), Unusable> {
+        let kerberos = self.is_on(Mechanism::Kerberos, self.keytab.is_some())?;
+        let ntlm = self.is_on(Mechanism::Ntlm, self.accounts.is_some())?;
+        match kerberos || ntlm {
+            true => Ok((kerberos, ntlm)),
+            false => Err(Unusable {
+                error:
+                    "no mechanism is configured: set \"keytab\" to offer Kerberos, \"accounts\" \
+                        to offer NTLM"
+                        .to_owned(),
+                blame: None,
+            }),
+        }
+    }
+
+    /// That some mechanism is on, and has what it needs.
+    pub(super) fn check_mechanisms(&self) -> Result<(), Unusable> {
+        self.mechanisms_on().map(|_| ())
     }
 
     /// Whether a mechanism is on: if it is listed, or, without a list, if it has what it needs.

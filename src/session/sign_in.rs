@@ -100,8 +100,13 @@ impl Session {
         if let (Some(token), true) = (token, negotiation.mech() != MechType::Ntlmssp) {
             let facts = self.facts(scope, request, Duration::ZERO);
             let token = kerberos_token(token)?;
-            let leg = Leg { negotiation: Some(Box::new(negotiation)), token, mech_list_mic: None };
+            let mech_list_mic = init.mech_list_mic;
+            let leg = Leg { negotiation: Some(Box::new(negotiation)), token, mech_list_mic };
             return self.show_ticket(scope, request, &effective.rules, leg, &facts);
+        }
+        // No other mechanism is done with its first token, or there was none for it.
+        if init.mech_list_mic.is_some() {
+            return Err(Reason::OutOfSequence);
         }
         self.check_own_connection(scope, request)?;
         if let Some(token) = token {

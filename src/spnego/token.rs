@@ -81,23 +81,30 @@ pub struct NegTokenInit<'a> {
     pub mech_types: MechTypes<'a>,
     /// The optimistic token, for the first mechanism of the list; an empty one is none.
     pub mech_token: Option<&'a [u8]>,
+    /// mechListMIC of a client whose mechanism is done with that token.
+    pub mech_list_mic: Option<&'a [u8]>,
 }
 
 impl<'a> NegTokenInit<'a> {
     fn read(choice: &'a [u8]) -> Result<Self, Malformed> {
         let mut mech_types = Err(Malformed);
-        let mut mech_token = None;
+        let (mut mech_token, mut mech_list_mic) = (None, None);
         for field in Fields::of(choice, tag::CONTEXT_0)?.0 {
             match field? {
                 (0, value) => mech_types = MechTypes::read(value),
                 (2, value) => mech_token = Some(octets(value)?),
-                // ContextFlags are not protected and never counted; hints and a MIC come from
-                // servers; the rest is for later versions (RFC 4178 6).
+                // In NegTokenInit2 there are hints in this place, which come from servers.
+                (3, value) if value.first() == Some(&tag::OCTET_STRING) => {
+                    mech_list_mic = Some(octets(value)?);
+                }
+                (4, value) => mech_list_mic = Some(octets(value)?),
+                // ContextFlags are not protected and never counted; the rest is for later versions
+                // (RFC 4178 6).
                 _ => {}
             }
         }
         let mech_token = mech_token.filter(|token| !token.is_empty());
-        Ok(Self { mech_types: mech_types?, mech_token })
+        Ok(Self { mech_types: mech_types?, mech_token, mech_list_mic })
     }
 }
 
