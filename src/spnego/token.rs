@@ -97,7 +97,6 @@ impl<'a> NegTokenInit<'a> {
                 (3, value) if value.first() == Some(&tag::OCTET_STRING) => {
                     mech_list_mic = Some(octets(value)?);
                 }
-                (4, value) => mech_list_mic = Some(octets(value)?),
                 // ContextFlags are not protected and never counted; the rest is for later versions
                 // (RFC 4178 6).
                 _ => {}

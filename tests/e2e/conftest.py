@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 import application
+from krb5_world import running_realms, with_kerberos
 from servers import Httpd, NewestNginx, Nginx, Site, site_files
 from world import Certificates, account_files
 
@@ -50,6 +51,34 @@ def running(certificates):
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, directory)
         yield {name: stack.enter_context(make_server(kind, directory / name, certificates))
+               for name, kind in SERVERS.items()}
+
+
+@pytest.fixture(scope="session")
+def realms():
+    """The KDCs of the suite and who is known there."""
+    with running_realms() as realms:
+        yield realms
+
+
+@pytest.fixture(scope="session")
+def alice(realms):
+    return realms.user("alice")
+
+
+@pytest.fixture(scope="session")
+def bob(realms):
+    return realms.user("bob")
+
+
+@pytest.fixture(scope="session")
+def running_with_kerberos(realms, certificates):
+    """The servers with conf/kerberos by name: a module whose fixture "running" returns these runs on them."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="negotiate-auth-"))
+    directory.chmod(0o755)
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, directory)
+        yield {name: stack.enter_context(make_server(with_kerberos(kind, realms), directory / name, certificates))
                for name, kind in SERVERS.items()}
 
 

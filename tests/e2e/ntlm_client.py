@@ -26,15 +26,20 @@ WRONG = bytes(range(16))
 ANY_CHALLENGE = b"NTLMSSP\0\x02\0\0\0" + bytes(28) + b"\x04\0\x04\0\x30\0\0\0" + bytes(4)
 
 
-def channel_binding(certificate_pem):
-    """MD5 of the gss_channel_bindings_struct for tls-server-end-point (RFC 5929 4.1) of this certificate.
+def end_point(certificate_pem):
+    """The application data of tls-server-end-point (RFC 5929 4.1) for this certificate.
 
     For Ed25519 and Ed448, for which none is defined: what clients make up that know no better.
     """
     certificate = x509.load_pem_x509_certificate(certificate_pem)
     signed = certificate.signature_hash_algorithm
     weak = signed is None or isinstance(signed, (hashes.MD5, hashes.SHA1))
-    data = b"tls-server-end-point:" + certificate.fingerprint(hashes.SHA256() if weak else signed)
+    return b"tls-server-end-point:" + certificate.fingerprint(hashes.SHA256() if weak else signed)
+
+
+def channel_binding(certificate_pem):
+    """MD5 of the gss_channel_bindings_struct for the end point of this certificate."""
+    data = end_point(certificate_pem)
     return hashlib.md5(bytes(16) + struct.pack("<I", len(data)) + data).digest()
 
 
