@@ -243,7 +243,7 @@ impl Attempt<'_> {
         let mut subject = self.ap_req.to_string();
         let (status, token) =
             refused.map_or((None, None), |refused| (Some(refused.status), refused.token));
-        if let Some(status) = status.filter(|status| status.is_error() && status.minor != 0) {
+        if let Some(status) = status.filter(Status::tells_more) {
             let message = names::Escaped(&status.message);
             subject = format!("{subject} ({message})");
         }

@@ -41,9 +41,10 @@ impl Status {
         Self { major, minor: minor as i32, message }
     }
 
-    /// Whether it is an error at all, and not but a handshake that does not end here.
-    pub(super) fn is_error(&self) -> bool {
-        self.major > 0xffff
+    /// Whether the mechanism has something to say: it has not about what GSSAPI itself refuses, and
+    /// about a handshake that does not end here.
+    pub(super) fn tells_more(&self) -> bool {
+        self.major > 0xffff && self.minor != 0 && self.message != "Success"
     }
 
     /// Whether it is this routine error.

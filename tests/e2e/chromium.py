@@ -17,8 +17,9 @@ FLAGS = [
 
 
 class Chromium:
-    def __init__(self, directory):
+    def __init__(self, directory, *flags):
         self.directory = directory
+        self.flags = flags
         self.number = 0
         self.buffer = b""
         self.events = []
@@ -27,7 +28,8 @@ class Chromium:
         sandbox = ["--no-sandbox"] if IS_ROOT else []
         to_browser, self.to = os.pipe()
         self.from_, from_browser = os.pipe()
-        command = ["/usr/bin/chromium", *FLAGS, *sandbox, f"--user-data-dir={self.directory}", "about:blank"]
+        command = ["/usr/bin/chromium", *FLAGS, *self.flags, *sandbox, f"--user-data-dir={self.directory}",
+                   "about:blank"]
 
         # The pipe is descriptors 3 and 4 of the browser. Copies out of their way come first.
         def connect():

@@ -47,11 +47,13 @@ class Answer:
         return self.json["user"]
 
 
-def java(program, site, account, *asks):
+def java(program, site, account, *asks, properties=None):
     """Runs one program for one user. Returns an Answer for each Ask; status 0 is an exception."""
     lines = [account.name, account.password, *(ask.line(site) for ask in asks)]
-    options = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", f"-Djavax.net.ssl.trustStore={trust_store(site.server)}",
-               f"-Djavax.net.ssl.trustStorePassword={PASSWORD}", "-cp", f"{classes().name}:{HTTP_CLIENT}"]
+    properties = {"javax.net.ssl.trustStore": trust_store(site.server), "javax.net.ssl.trustStorePassword": PASSWORD,
+                  **(properties or {})}
+    options = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{classes().name}:{HTTP_CLIENT}",
+               *(f"-D{name}={value}" for name, value in properties.items())]
     done = subprocess.run(["java", *options, program], input="".join(line + "\n" for line in lines),
                           capture_output=True, encoding="utf-8", timeout=3 * DEADLINE)
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,8 @@ def command(directory, *options):
     folder.mkdir(parents=True)
     folder.chmod(0o777)  # workers have another user
     return ["valgrind", "--leak-check=full", "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite",
-            "--trace-children=no", "--vgdb=no", "--num-callers=30", *(options or ["--quiet"]),
+            "--trace-children=no", "--vgdb=no", "--num-callers=30", "--keep-debuginfo=yes",
+            *(options or ["--quiet"]),
             f"--suppressions={HERE}/valgrind.supp", f"--log-file={folder}/%p"]
 
 
