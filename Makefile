@@ -69,6 +69,7 @@ check: ## format, lints, drift of the header and of what is exported
 	@tests/setup check
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --all-targets --all-features -- -D warnings
+	$(CARGO) clippy --quiet --all-targets --no-default-features -- -D warnings
 	@$(MAKE) --no-print-directory rust
 	$(CARGO) test --quiet --test header
 

@@ -199,8 +199,8 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     return OK;
 }
 
-/* The options of section and of all that it may come to inherit from. */
-static auth_config *reachable_options(apr_pool_t *p,
+/* The options of all that a section may come to inherit from. */
+static auth_config *inherited_options(apr_pool_t *p,
                                       const auth_negotiate_section *section,
                                       const server_rec *main_server)
 {
@@ -208,8 +208,6 @@ static auth_config *reachable_options(apr_pool_t *p,
     const auth_negotiate_section *other;
     int i;
 
-    options = own_options(p, auth_config_inherit(section->conf->options,
-                                                 options));
     for (i = 0; i < sections->nelts; i++) {
         other = &APR_ARRAY_IDX(sections, i, auth_negotiate_section);
         if (section->server == main_server || other->server == main_server
@@ -236,8 +234,11 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
         if (section->authtype == NULL) {
             continue;
         }
-        options = reachable_options(ptemp, section, s);
-        if (!auth_config_check(options, section->authtype)) {
+        options = own_options(ptemp, auth_config_inherit(section->conf->options,
+                                                         NULL));
+        if (!auth_config_check_section(options,
+                                       inherited_options(ptemp, section, s),
+                                       section->authtype)) {
             ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_EMERG, 0, NULL,
                          "%s", auth_config_error(options).data);
             status = HTTP_INTERNAL_SERVER_ERROR;
@@ -522,10 +523,15 @@ static int log_level(auth_verdict verdict)
 static void log_step(request_rec *r, auth_session *session, int level)
 {
     auth_reason why = auth_why(session);
-    auth_str notice = auth_notice(session);
 
     ap_log_rerror(APLOG_MARK, level, 0, r, "auth_negotiate: %u %s: %s",
                   why, auth_reason_name(why), auth_detail(session).data);
+}
+
+static void log_notice(request_rec *r, auth_session *session)
+{
+    auth_str notice = auth_notice(session);
+
     if (notice.len > 0) {
         ap_log_rerror(APLOG_MARK, auth_notice_warns(session) ? APLOG_WARNING
                                                              : APLOG_NOTICE,
@@ -681,6 +687,9 @@ static int authenticate(request_rec *r)
     known = request.authorization_count == 0
             && (verdict == AUTH_ACCEPTED || reason == record->reason);
     log_step(r, session, known ? APLOG_DEBUG : log_level(verdict));
+    if (!(request.flags & AUTH_REQUEST_AGAIN)) {
+        log_notice(r, session);
+    }
 
     /* The access log may look at either. */
     record->reason = reason;
@@ -724,24 +733,24 @@ static int note_auth_failure(request_rec *r, const char *type)
 /* The answer */
 
 /* Puts our fields in when the final status is known: error documents, scripts
- * and modules change it after us. Only a 401 or 407 takes challenges, and if a
- * signed-in user is sent away by one, it takes nothing of the sign-in.
+ * and modules change it after us. Only a 401 or 407 takes challenges. If a
+ * signed-in user is sent away by one, whoever asks, it takes nothing of the
+ * sign-in: the token that ends a handshake would read as one that goes on.
  */
 static apr_status_t answer_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     request_rec *r = f->r;
     auth_negotiate_request *record = f->ctx;
-    int challenge = record->refused != NULL
-                    && (r->status == HTTP_UNAUTHORIZED
-                        || r->status == HTTP_PROXY_AUTHENTICATION_REQUIRED);
+    int asks = r->status == HTTP_UNAUTHORIZED
+               || r->status == HTTP_PROXY_AUTHENTICATION_REQUIRED;
     const apr_array_header_t *fields =
-        challenge || record->user == NULL ? record->refused : record->accepted;
+        asks || record->user == NULL ? record->refused : record->accepted;
     const auth_negotiate_field *field;
     int i;
 
     for (i = 0; fields != NULL && !record->sent && i < fields->nelts; i++) {
         field = &APR_ARRAY_IDX(fields, i, auth_negotiate_field);
-        if (challenge || field->kind == AUTH_HEADER_ALWAYS) {
+        if (asks || field->kind == AUTH_HEADER_ALWAYS) {
             apr_table_addn(r->err_headers_out, field->name, field->value);
         }
     }

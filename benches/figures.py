@@ -5,6 +5,7 @@ import pathlib
 import re
 import resource
 import subprocess
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -12,14 +13,23 @@ from dataclasses import dataclass
 
 from servers import HERE, KINDS, Failure, Server, settled
 
+TESTS = HERE.parent / "tests"
+sys.path.append(str(TESTS / "instructions"))
+import realm  # noqa: E402
+
 STATIC, CHALLENGED, SIGNED_IN, NOT_SIGNED_IN = "static", "challenged", "signed-in", "not-signed-in"
 CONNECT_ONCE, CONNECT_TWICE, SIGN_IN = "connect-once", "connect-twice", "sign-in"
+# By Kerberos, with the replay cache and without; and requests as far apart as it takes to make a ticket.
+TICKET, UNREMEMBERED, PACED = "ticket", "unremembered", "paced"
+TICKETS = PACED, TICKET, UNREMEMBERED
 
 # Each follows what it is compared with, so that both see the same machine.
-OPERATIONS = (CHALLENGED, STATIC, SIGNED_IN, CONNECT_ONCE, CONNECT_TWICE, SIGN_IN)
+OPERATIONS = (CHALLENGED, STATIC, SIGNED_IN, *TICKETS, CONNECT_ONCE, CONNECT_TWICE, SIGN_IN)
 
 REPETITIONS = 100
 AT_ONCE, ROUNDS = 32, 30
+# A ticket takes its time: a third of them is told from a static request as well.
+ROUNDS_OF_TICKETS = 10
 LATENCY_REPETITIONS, LATENCY_ROUNDS = 9, 300
 HELD, HELD_REPETITIONS = 2000, 5
 FILES = 8192
@@ -27,7 +37,8 @@ FILES = 8192
 # Instructions are the difference between few rounds and so many more: enough to drown what threads
 # do at start, more or less often.
 FEW_ROUNDS = 20
-MORE_ROUNDS = {STATIC: 2000, CHALLENGED: 2000, SIGNED_IN: 2000, CONNECT_ONCE: 200, CONNECT_TWICE: 200, SIGN_IN: 200}
+MORE_ROUNDS = {STATIC: 2000, CHALLENGED: 2000, SIGNED_IN: 2000, PACED: 500, TICKET: 100, UNREMEMBERED: 100,
+               CONNECT_ONCE: 200, CONNECT_TWICE: 200, SIGN_IN: 200}
 
 CORES = sorted(os.sched_getaffinity(0))
 SERVERS_CORE, CLIENTS_CORE = CORES[0], CORES[-1]
@@ -61,7 +72,8 @@ class Client:
 
     def cpu(self, operation):
         """Nanoseconds of the server for one operation among many at once."""
-        return float(self.order(operation, AT_ONCE, ROUNDS)[0])
+        rounds = ROUNDS_OF_TICKETS if operation in TICKETS else ROUNDS
+        return float(self.order(operation, AT_ONCE, rounds)[0])
 
     def latency(self, operation):
         """The median and the 99th percentile, in nanoseconds, of one at a time."""
@@ -71,9 +83,9 @@ class Client:
 def build(directory):
     """Compiles the load generator."""
     program = directory / "load"
-    tests = HERE.parent / "tests" / "abi"
-    subprocess.run(["cc", "-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{tests}", HERE / "load.c",
-                    tests / "ntlm_client.c", "-o", program], check=True)
+    clients = TESTS / "abi" / "ntlm_client.c", TESTS / "instructions" / "krb5_client.c"
+    subprocess.run(["cc", "-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", *(f"-I{path.parent}" for path in clients),
+                    HERE / "load.c", *clients, "-lgssapi_krb5", "-lkrb5", "-o", program], check=True)
     return program
 
 
@@ -176,6 +188,8 @@ def measure():
         directory = pathlib.Path(name)
         directory.chmod(0o755)
         program = build(directory)
+        # Known to servers and clients alike.
+        os.environ.update(realm.write(directory))
         others = OthersTime()
         cpu, latency = times(program, directory)
         held = memory(program, directory)

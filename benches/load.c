@@ -35,6 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "krb5_client.h"
 #include "ntlm_client.h"
 
 #define MOST_WIDTH 32
@@ -46,7 +47,11 @@
 /* One request: the file it asks for, its token, and what comes back. */
 typedef struct leg {
     const char *folder;
-    enum token { NONE, NEGOTIATE, AUTHENTICATE, FORMER_AUTHENTICATE } token;
+    enum token {
+        NONE, NEGOTIATE, AUTHENTICATE, FORMER_AUTHENTICATE, TICKET,
+        /* Made, but not sent. */
+        UNSENT_TICKET
+    } token;
     int status;
 } leg;
 
@@ -71,6 +76,9 @@ static const operation operations[] = {
     {"static", {STATIC}, {STATIC}, false},
     {"challenged", {STATIC}, {CHALLENGED}, false},
     {"signed-in", {SIGN_IN, SIGNED_IN}, {SIGNED_IN}, false},
+    {"paced", {STATIC}, {{"open", UNSENT_TICKET, 200}}, false},
+    {"ticket", {STATIC}, {{"ticket", TICKET, 200}}, false},
+    {"unremembered", {STATIC}, {{"unremembered", TICKET, 200}}, false},
     {"not-signed-in", {NO_SIGN_IN, STATIC}, {STATIC}, false},
     {"connect-once", {{0}}, {STATIC}, true},
     {"connect-twice", {{0}}, {STATIC, STATIC}, true},
@@ -194,6 +202,7 @@ prepare(connection *connection, const leg *leg)
 {
     static const char name[] = "\r\nWWW-Authenticate: NTLM ";
     static ntlm_field former;
+    static krb5_client *kerberos;
     const char *value;
 
     switch (leg->token) {
@@ -219,6 +228,18 @@ prepare(connection *connection, const leg *leg)
 
     case FORMER_AUTHENTICATE:
         connection->token = former;
+        break;
+
+    case TICKET:
+    case UNSENT_TICKET:
+        if (kerberos == NULL) {
+            kerberos = krb5_client_new("HTTP/www.demo.test@DEMO.TEST");
+        }
+        krb5_client_write(kerberos, connection->token.value,
+                          sizeof connection->token.value);
+        if (leg->token == UNSENT_TICKET) {
+            connection->token.value[0] = '\0';
+        }
         break;
     }
 }
@@ -294,6 +315,12 @@ be_answered(connection *connection, const leg *leg)
     {
         fail("%d was expected, not: %s", leg->status, connection->answer);
     }
+    if (leg->token == TICKET
+        && strcasestr(connection->answer, "\r\nWWW-Authenticate: Negotiate ")
+           == NULL)
+    {
+        fail("the server did not prove itself: %s", connection->answer);
+    }
 }
 
 /* ---- Operations ---------------------------------------------------------- */
@@ -362,7 +389,9 @@ measure(const operation *operation, size_t width, size_t rounds)
         connections = kept[operation - operations];
         if (connections == NULL) {
             connections = calloc(MOST_WIDTH, sizeof *connections);
-            go_through(connections, MOST_WIDTH, operation->connects, true);
+            for (i = 0; i < MOST_WIDTH; i++) {
+                go_through(&connections[i], 1, operation->connects, true);
+            }
             kept[operation - operations] = connections;
         }
     }

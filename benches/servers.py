@@ -53,6 +53,7 @@ class Server:
 
     def __init__(self, kind, directory, core, wrapper=(), alone=False):
         self.kind = kind
+        self.keytab = directory / "one.keytab"
         self.port = free_port()
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f"{kind.name}-", dir=directory))
         self.core = core
@@ -60,7 +61,7 @@ class Server:
         self.alone = alone
 
     def __enter__(self):
-        prepare(self.directory)
+        prepare(self.directory, self.keytab)
         self.output = open(self.directory / "output", "w+")
         self.process = subprocess.Popen([*settled(self.core), *self.command()], env=self.environment(),
                                         stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT,
@@ -93,7 +94,8 @@ class Server:
                 *(self.kind.alone if self.alone else ())]
 
     def environment(self):
-        return {**os.environ, "NTLM_USER_FILE": str(self.directory / "accounts-peer"), "NETBIOS_DOMAIN_NAME": "DEMO"}
+        return {**os.environ, "NTLM_USER_FILE": str(self.directory / "accounts-peer"), "NETBIOS_DOMAIN_NAME": "DEMO",
+                "KRB5RCACHEDIR": str(self.directory / "replays")}
 
     def answers(self):
         if self.process.poll() is not None:
@@ -111,18 +113,22 @@ class Server:
         return int(re.search(r"^Pss:\s*(\d+) kB$", rollup, re.MULTILINE)[1]) * 1024
 
 
-def prepare(directory):
+def prepare(directory, keytab):
     """Writes what is served and who may sign in. The workers are not root."""
     directory.chmod(0o755)
-    for folder in ("open", "shut"):
+    for folder in ("open", "shut", "ticket", "unremembered"):
         (directory / "htdocs" / folder).mkdir(parents=True)
         (directory / "htdocs" / folder / "file").write_text("A static file, as small as they come.\n" * 10)
-    for name, text in (("accounts", ACCOUNTS), ("accounts-peer", PEER_ACCOUNTS)):
+    for name, data in (("accounts", ACCOUNTS.encode()), ("accounts-peer", PEER_ACCOUNTS.encode()),
+                       ("keytab", keytab.read_bytes())):
         path = directory / name
-        path.write_text(text)
+        path.write_bytes(data)
         path.chmod(0o640)
         if IS_ROOT:
             shutil.chown(path, "root", "www-data")
+    (directory / "replays").mkdir()
+    if IS_ROOT:
+        shutil.chown(directory / "replays", "www-data")
 
 
 class Failure(Exception):

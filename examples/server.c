@@ -5,8 +5,10 @@
  *     cc -pthread -o server server.c \
  *         $(pkg-config --cflags --libs negotiate-auth libmicrohttpd)
  *     negotiate-auth passwd accounts 'DEMO\alice'
- *     ./server 8080 --accounts file:accounts --domain DEMO
+ *     ./server 8080 --accounts file:accounts --domain DEMO \
+ *         --keytab http.keytab
  *     curl --ntlm --user 'DEMO\alice' http://127.0.0.1:8080/
+ *     curl --negotiate --user : http://localhost:8080/
  *
  * A connection has an auth_session for as long as it lives. A request has one
  * auth_step(), when its head has come, and one answer, when its body has.
@@ -30,10 +32,11 @@
 #include <unistd.h>
 
 /* What clients may use. With pipes for jobs, the usual limit of 1024 files is
-   enough for as many connections; each has a thread. */
+   enough for as many connections; each has a thread. A ticket that lists many
+   groups fills most of a head. */
 #define MAX_CONNECTIONS 900
 #define MAX_CONNECTIONS_OF_ONE 200
-#define MAX_HEAD_BYTES 65536
+#define MAX_HEAD_BYTES 98304
 #define MAX_SECONDS_OF_SILENCE 30
 
 typedef struct client {

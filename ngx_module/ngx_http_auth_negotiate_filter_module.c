@@ -195,11 +195,23 @@ ngx_http_auth_negotiate_header_filter(ngx_http_request_t *r)
 
     ctx = ngx_http_auth_negotiate_get_ctx(r);
 
-    if (ctx
-        && (r->headers_out.status != NGX_HTTP_UNAUTHORIZED
-            || ngx_http_auth_negotiate_cleared(ctx)))
+    if (ctx == NULL) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    if (r->headers_out.status != NGX_HTTP_UNAUTHORIZED
+        || ngx_http_auth_negotiate_cleared(ctx))
     {
         ngx_http_auth_negotiate_drop_headers(ctx, AUTH_HEADER_CHALLENGE);
+
+    } else if (ctx->verdict == AUTH_ACCEPTED) {
+
+        /*
+         * another asks who the client is: the token that ends our handshake
+         * would read as one that goes on with it
+         */
+
+        ngx_http_auth_negotiate_drop_headers(ctx, AUTH_HEADER_ALWAYS);
     }
 
     return ngx_http_next_header_filter(r);

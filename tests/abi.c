@@ -5,7 +5,8 @@
  *     abi FOLDER VERSION
  *
  * FOLDER is to be written to and holds certificate.der and binding, which is
- * its MsvAvChannelBindings. VERSION is what the library should say it is.
+ * its MsvAvChannelBindings, one.keytab and many.keytab. VERSION is what the
+ * library should say it is. KRB5CCNAME names a cache with alice's ticket.
  */
 
 #include "abi.h"
@@ -35,6 +36,7 @@ main(int argc, char **argv)
     test_config();
     test_sessions();
     test_jobs();
+    test_kerberos();
     printf("%lu checks, %lu failed\n", checks, failures);
     return failures == 0 ? 0 : 1;
 }

@@ -13,8 +13,15 @@ mod toolchain;
 
 use toolchain::{built, compiler, link_archive, run, tool};
 
-const SOURCES: [&str; 5] =
-    ["abi.c", "abi/config.c", "abi/session.c", "abi/job.c", "abi/ntlm_client.c"];
+const SOURCES: [&str; 7] = [
+    "abi.c",
+    "abi/config.c",
+    "abi/session.c",
+    "abi/job.c",
+    "abi/kerberos.c",
+    "abi/ntlm_client.c",
+    "abi/gss_client.c",
+];
 
 fn c99() -> Command {
     compiler("cc", "gcc", "-std=c99")
@@ -57,7 +64,7 @@ fn link_shared(mut compiler: Command, folder: &Path) -> PathBuf {
         .args(["-x", "none"])
         .arg(&library)
         .arg(format!("-Wl,-rpath,{}", place.display()))
-        .arg("-lpthread")
+        .args(["-lgssapi_krb5", "-lpthread"])
         .arg("-o")
         .arg(&program));
     program
@@ -67,10 +74,19 @@ fn run_plainly_and_under_valgrind(what: &str, program: &Path, folder: &Path) {
     let vector = certificate_vector();
     fs::write(folder.join("certificate.der"), vector.0).unwrap();
     fs::write(folder.join("binding"), vector.1).unwrap();
-    let plain = run(Command::new(program).arg(folder).arg(env!("CARGO_PKG_VERSION")));
+    let realm = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/instructions/realm.py");
+    run(tool("python3", "python3").arg(realm).arg(folder));
+    let command = |mut command: Command| {
+        let cache = format!("FILE:{}", folder.join("cache").display());
+        let replays = format!("file2:{}", folder.join("replays").display());
+        command.env("KRB5_CONFIG", folder.join("realm/krb5.conf"));
+        command.env("KRB5CCNAME", cache).env("KRB5RCACHENAME", replays);
+        command
+    };
+    let plain = run(command(Command::new(program)).arg(folder).arg(env!("CARGO_PKG_VERSION")));
     report(what, &plain.stdout, "");
 
-    let mut valgrind = tool("valgrind", "valgrind");
+    let mut valgrind = command(tool("valgrind", "valgrind"));
     valgrind
         .args(["--error-exitcode=9", "--leak-check=full", "--fair-sched=yes"])
         .arg("--show-leak-kinds=definite,indirect,possible")

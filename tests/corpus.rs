@@ -22,7 +22,7 @@ use negotiate_auth::ntlm::{
 };
 use negotiate_auth::reason::Reason;
 use negotiate_auth::secret::Secret;
-use negotiate_auth::spnego::{self, Completion, InitialToken, MechType, Negotiation};
+use negotiate_auth::spnego::{self, Completion, InitialToken, MechType, NegTokenResp, Negotiation};
 use serde_json::Value;
 
 use common::{corpus as load, hex_of as hex};
@@ -385,7 +385,12 @@ fn captured_tokens() {
             "challenge" => tally.count(token, "accept", parse_challenge(token)),
             "authenticate" => tally.count(token, "accept", parse_authenticate(token)),
             "malformed" => tally.count(token, "reject", refuse_malformed(token)),
-            "spnego" | "spnego-exchange" | "kerberos" => tally.not_yet_run += 1,
+            "spnego" => tally.count(token, "accept", parse_spnego(token)),
+            "kerberos" => tally.count(token, "accept", parse_kerberos(token)),
+            "spnego-exchange" => {
+                let verdict = text(&token["expect"]["verdict"]);
+                tally.count(token, verdict, judge_captured_spnego(&ntlm, token, verdict));
+            }
             kind => panic!("unknown kind {kind}"),
         }
     }
@@ -413,6 +418,120 @@ fn judge_captured(ntlm: &Value, token: &Value) -> Result<(), String> {
             .map_err(|wrong| format!("{wrong}, policy {policy}"))?;
     }
     Ok(())
+}
+
+/// A captured exchange in SPNEGO: the same answers to the same tokens, and the same keys.
+fn judge_captured_spnego(ntlm: &Value, exchange: &Value, verdict: &str) -> Result<(), String> {
+    let case = serde_json::json!({ "config": { "mechs": ["ntlm"] } });
+    let mut acceptor = Acceptor::new(Bench::new(ntlm, &case), &case);
+    let mut last = Answered::Reject(Reason::NoCredentials);
+    for step in exchange["steps"].as_array().expect("steps") {
+        if let Answered::Accept(..) = last {
+            return Err("accepted too early".to_owned());
+        }
+        last = acceptor.step(&hex(&step["client"]));
+        match &last {
+            Answered::Continue(output) | Answered::Accept(output, _)
+                if *output == hex(&step["server"]) => {}
+            Answered::Continue(output) | Answered::Accept(output, _) => {
+                return Err(format!("output {output:02x?}"));
+            }
+            Answered::Reject(reason) => return Err(reason.name().as_str().to_owned()),
+            Answered::Route { mech, .. } => return Err(format!("routed to {mech}")),
+        }
+    }
+    compare_step(&last, &exchange["expect"], verdict)?;
+    match &last {
+        Answered::Accept(_, proof)
+            if proof.session_base_key().expose()[..]
+                != hex(&exchange["checks"]["session_base_key"])[..] =>
+        {
+            Err("another session_base_key".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A token of SPNEGO: a client's first, or one of those after it.
+fn parse_spnego(token: &Value) -> Result<(), String> {
+    let (bytes, decode) = (hex(&token["input"]), &token["decode"]);
+    if decode.is_null() {
+        let resp = NegTokenResp::read(&bytes).map_err(|_| "malformed")?;
+        let chosen = [MechType::Krb5, MechType::MsKrb5, MechType::Ntlmssp];
+        let named = chosen.iter().filter(|&&mech| !resp.names_other(mech)).count();
+        return match (resp.write() == bytes, named, resp.response_token) {
+            (true, 1, Some(_)) => Ok(()),
+            _ => Err(format!("read as {resp:02x?}")),
+        };
+    }
+    let Ok(InitialToken::Spnego(init)) = InitialToken::read(&bytes) else {
+        return Err("not read as SPNEGO's first token".to_owned());
+    };
+    let listed: Vec<_> = init.mech_types.iter().map(name_of).collect();
+    let wanted: Vec<_> =
+        decode["mech_types"].as_array().expect("a list").iter().map(text).collect();
+    if listed != wanted {
+        return Err(format!("mechanisms {listed:?}"));
+    }
+    let optimistic = init.mech_token.ok_or("no token")?;
+    if optimistic.len() as u64 != decode["mech_token_len"].as_u64().expect("a length") {
+        return Err(format!("a token of {} bytes", optimistic.len()));
+    }
+    match InitialToken::read(optimistic) {
+        Ok(InitialToken::Kerberos(all)) if all == optimistic => {}
+        read => return Err(format!("the token in it is read as {read:02x?}")),
+    }
+    for (offered, chosen, token) in [
+        (&[MechType::Krb5, MechType::Ntlmssp][..], MechType::Krb5, Some(optimistic)),
+        (&[MechType::Ntlmssp], MechType::Ntlmssp, None),
+    ] {
+        let (negotiation, given) = Negotiation::begin(&init, offered).map_err(name_of_reason)?;
+        if (negotiation.mech(), given) != (chosen, token) {
+            return Err(format!("{:?} chosen of {offered:?}", negotiation.mech()));
+        }
+    }
+    Ok(())
+}
+
+fn name_of(mech: Option<MechType>) -> &'static str {
+    match mech {
+        Some(MechType::Krb5) => "1.2.840.113554.1.2.2",
+        Some(MechType::MsKrb5) => "1.2.840.48018.1.2.2",
+        Some(MechType::Ntlmssp) => "1.3.6.1.4.1.311.2.2.10",
+        None => "another",
+    }
+}
+
+fn name_of_reason(reason: Reason) -> String {
+    reason.name().as_str().to_owned()
+}
+
+/// A message of Kerberos: a client begins with AP-REQ in its framing, and with nothing else.
+fn parse_kerberos(token: &Value) -> Result<(), String> {
+    /// The identifier octet of a framed message.
+    const FRAMED: u8 = 0x60;
+    /// TOK_ID of AP-REP and of KRB-ERROR (RFC 4121 4.1).
+    const OTHERS: [u8; 2] = [2, 3];
+    let bytes = hex(&token["input"]);
+    match (bytes[0], InitialToken::read(&bytes)) {
+        (FRAMED, Ok(InitialToken::Kerberos(all))) if all == bytes => {}
+        (first, Err(_)) if first != FRAMED => return Ok(()),
+        (_, read) => return Err(format!("read as {read:02x?}")),
+    }
+    let tok_id = bytes.windows(2).position(|pair| pair == [1, 0]).ok_or("no TOK_ID")?;
+    for other in OTHERS {
+        let mut changed = bytes.clone();
+        changed[tok_id] = other;
+        if InitialToken::read(&changed).is_ok() {
+            return Err(format!("TOK_ID {other} begins a context"));
+        }
+    }
+    // Behind a token there may be anything.
+    let more = [&bytes[..], b"more"].concat();
+    match InitialToken::read(&more) {
+        Ok(InitialToken::Kerberos(all)) if all == bytes => Ok(()),
+        read => Err(format!("read as {read:02x?}")),
+    }
 }
 
 fn parse_negotiate(token: &Value) -> Result<(), String> {

@@ -87,13 +87,22 @@ fn run(target: &str, entry: fn(&[u8]), count: usize) {
 
 // ---- Seeds ------------------------------------------------------------------------------------
 
-const TARGETS: [&str; 5] = ["step", "message", "spnego", "accounts", "channel_binding"];
+const TARGETS: &[&str] = &[
+    "step",
+    "message",
+    "spnego",
+    #[cfg(feature = "kerberos")]
+    "kerberos",
+    "accounts",
+    "channel_binding",
+];
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let seeds = match target {
         "step" => exchanges().into_iter().chain(headers()).chain(negotiations()).collect(),
         "message" => messages(),
         "spnego" => spnego_tokens().into_iter().flatten().collect(),
+        "kerberos" => handshakes(),
         "accounts" => lines(),
         "channel_binding" => certificates(),
         other => panic!("no target {other}"),
@@ -163,6 +172,16 @@ fn negotiations() -> Vec<Vec<u8>> {
     kinds.zip(spnego_tokens()).map(with_kind).collect()
 }
 
+/// Handshakes of Kerberos of every kind that nothing happens to, and with a little damage to each
+/// of their layers; and the corpus' first tokens.
+fn handshakes() -> Vec<Vec<u8>> {
+    let damage = [&[][..], &[0, 40, 0, 1], &[0, 90, 1, b'/', 0, 200, 4, 0]];
+    let one = |kind: u8, layer: u8| damage.map(|script| [&[kind, layer][..], script].concat());
+    let each = (0..=u8::MAX).flat_map(|kind| one(kind, kind % 7));
+    let tokens = spnego_tokens().into_iter().filter_map(|tokens| tokens.into_iter().next());
+    each.chain(tokens.map(|token| [&[0, 7][..], &token].concat())).collect()
+}
+
 fn lines() -> Vec<Vec<u8>> {
     [
         "DEMO\\alice:fc525c9683e8fe067095ba2ddc971889:staff,web admins",
@@ -186,7 +205,7 @@ fn certificates() -> Vec<Vec<u8>> {
 /// For fuzz/run: the seeds as files, in a folder for each target.
 #[test]
 fn seeds_are_there_for_every_target() {
-    for target in TARGETS {
+    for &target in TARGETS {
         let seeds = seeds(target);
         let Some(folder) = std::env::var_os("NEGOTIATE_AUTH_WRITE_SEEDS") else { continue };
         let folder = PathBuf::from(folder).join(target);
@@ -212,6 +231,28 @@ fn messages_may_be_anything() {
 #[test]
 fn spnego_tokens_may_be_anything() {
     run("spnego", entries::spnego, 20_000);
+}
+
+#[cfg(feature = "kerberos")]
+#[test]
+fn handshakes_of_kerberos_may_be_anything() {
+    run("kerberos", entries::kerberos, 4_000);
+}
+
+/// What the damage is done to is good: each kind of handshake signs in, or is refused for what it is.
+#[cfg(feature = "kerberos")]
+#[test]
+fn an_undamaged_handshake_of_kerberos_signs_in() {
+    for kind in 0..=u8::MAX {
+        // Of the configurations, one wants local names, of which alice has none, another bindings.
+        let takes_nobody = kind >> 3 & 3 >= 2;
+        let is_long_on_a_stream = kind & 3 == 3 && kind & 4 != 0;
+        let verdict = match takes_nobody || is_long_on_a_stream {
+            true => Verdict::Rejected,
+            false => Verdict::Accepted,
+        };
+        assert_eq!(entries::one_handshake(&[kind, 0]), verdict, "{kind:08b}");
+    }
 }
 
 #[test]

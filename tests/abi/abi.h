@@ -33,6 +33,7 @@ void test_options(void);
 void test_config(void);
 void test_sessions(void);
 void test_jobs(void);
+void test_kerberos(void);
 
 auth_str str(const char *text);
 

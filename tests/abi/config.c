@@ -43,7 +43,11 @@ options_take_what_they_allow(void)
         {"channel_binding", "allow"}, {"service_name", "www.demo.test HTTP/demo.test"},
         {"proxies", "10.0.0.0/8 unix:"}, {"handshake_lifetime", "1m30s"},
         {"timeout", "1m500ms"},        {"max_jobs", "64"},
-        {"persist", "off"},
+        {"persist", "off"},            {"keytab", "one.keytab"},
+        {"realm_map", "DEMO.TEST=DEMO OTHER.TEST=OTHER"}, {"replay_cache", "off force"},
+        {"allow_rc4", "off"},          {"certificates", "certificate.der"},
+        {"persist_kerberos", "on"},    {"name_format", "short DEMO.TEST OTHER.TEST"},
+        {"name_case", "lower"},
     };
     auth_config *config = auth_config_new();
     size_t at, count = 0, taken = 0;
@@ -138,6 +142,7 @@ arguments_that_are_no_strings_are_refused(void)
     CHECK(!auth_config_base(config, NULL));
     CHECK(!auth_config_base(NULL, "/"));
     CHECK(!auth_config_check(NULL, "site.conf:3"));
+    CHECK(!auth_config_check_section(NULL, NULL, "site.conf:3"));
     CHECK_TEXT(auth_config_error(NULL), "");
     auth_config_free(config);
     auth_config_free(NULL);
@@ -178,6 +183,7 @@ a_child_inherits_what_it_does_not_set(void)
     auth_config_free(parent);
     auth_config_free(child);
     CHECK(auth_config_check(both, NULL));
+    CHECK(auth_config_check_section(both, NULL, NULL));
     CHECK(!set(both, "persist", "on"));
     CHECK(!set(both, "accounts", "file:accounts"));
     CHECK(!auth_config_check(only_child, NULL));
@@ -185,11 +191,34 @@ a_child_inherits_what_it_does_not_set(void)
     CHECK(auth_config_check(only_parent, NULL));
     CHECK(!auth_config_check(neither, NULL));
     CHECK_HAS(auth_config_error(neither), "accounts");
+    CHECK_HAS(auth_config_error(neither), "keytab");
     CHECK(set(neither, "persist", "on"));
     auth_config_free(both);
     auth_config_free(only_child);
     auth_config_free(only_parent);
     auth_config_free(neither);
+}
+
+/* What sections could come to is not what each of them has to. */
+static void
+a_section_may_inherit_some_of_what_there_is(void)
+{
+    auth_config *accounts = new_config("accounts"), *section = auth_config_new();
+    auth_config *nobody = auth_config_new();
+
+    CHECK(set(section, "mechanisms", "ntlm"));
+    CHECK(auth_config_check_section(section, accounts, "site.conf:3"));
+    CHECK_TEXT(auth_config_error(section), "");
+    CHECK(!auth_config_check_section(section, NULL, "site.conf:3"));
+    CHECK_HAS(auth_config_error(section), "site.conf:7: option \"mechanisms\": ");
+    CHECK(!auth_config_check_section(section, nobody, "site.conf:3"));
+    CHECK(auth_config_check_section(nobody, accounts, "site.conf:3"));
+    CHECK(!auth_config_check_section(nobody, nobody, "site.conf:3"));
+    CHECK_HAS(auth_config_error(nobody), "site.conf:3: ");
+    CHECK(!auth_config_check_section(NULL, accounts, "site.conf:3"));
+    auth_config_free(accounts);
+    auth_config_free(section);
+    auth_config_free(nobody);
 }
 
 void
@@ -202,4 +231,5 @@ test_config(void)
     arguments_that_are_no_strings_are_refused();
     strings_are_copied_on_the_way_in();
     a_child_inherits_what_it_does_not_set();
+    a_section_may_inherit_some_of_what_there_is();
 }

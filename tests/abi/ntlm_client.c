@@ -133,6 +133,33 @@ read_base64(const char *text, size_t len, bytes *out)
     return true;
 }
 
+void
+field_write(const char *scheme, const unsigned char *data, size_t len, ntlm_field *field)
+{
+    size_t scheme_len = strlen(scheme);
+
+    field->len = 0;
+    field->value[0] = '\0';
+    if (scheme_len + 2 + (len + 2) / 3 * 4 <= sizeof field->value) {
+        write_field(scheme, scheme_len, data, len, field);
+    }
+}
+
+size_t
+field_read(const char *value, size_t len, unsigned char *out, size_t most)
+{
+    const char *space = (const char *) memchr(value, ' ', len);
+    bytes token;
+
+    if (space == NULL || !read_base64(space + 1, len - (size_t) (space + 1 - value), &token)
+        || token.len > most)
+    {
+        return 0;
+    }
+    memcpy(out, token.at, token.len);
+    return token.len;
+}
+
 /* RC4K (6), of 16 bytes. */
 static void
 rc4k(const unsigned char key[16], const unsigned char data[16], unsigned char out[16])

@@ -38,4 +38,13 @@ void ntlm_negotiate(const char *scheme, ntlm_field *field);
 bool ntlm_authenticate(const ntlm_account *account, const char *challenge, size_t len,
                        ntlm_field *field);
 
+/* Writes scheme and the len bytes of another mechanism's token. */
+void field_write(const char *scheme, const unsigned char *data, size_t len, ntlm_field *field);
+
+/*
+ * Reads the token of the len bytes of a value, such as "Negotiate oYG3...": at
+ * most most bytes. Returns how many, 0 if there are none or too many.
+ */
+size_t field_read(const char *value, size_t len, unsigned char *out, size_t most);
+
 #endif

@@ -1,13 +1,18 @@
 """Configuration errors, which name their file and line, and the table of options."""
 
 import ctypes
+import pathlib
 import re
+import tempfile
 
 import pytest
 
+from conftest import SERVERS, make_server
+from krb5_client import AES256, DES, RC4, Key, keytab
+from krb5_world import install, with_kerberos
 from ntlm_client import negotiate
 from raw_http import Connection, authorization
-from servers import BUILD, HERE
+from servers import BUILD, HERE, Site
 from world import ALICE, line, write_accounts
 
 SOURCE = HERE.parent.parent
@@ -132,10 +137,174 @@ def test_an_accounts_file_that_others_can_use_is_an_error(server, mode):
     assert_error(server, [directive(server, "accounts", f"file:{path}")], str(path), accounts=None)
 
 
-def test_sign_in_without_accounts_is_an_error(server):
+def test_sign_in_without_accounts_or_a_keytab_is_an_error(server):
     status, said = check(server, [""], accounts=None)
     assert status != 0
-    assert "accounts" in said and f"tested-{server.name}.conf" in said
+    assert "accounts" in said and "keytab" in said and f"tested-{server.name}.conf" in said
+
+
+# Kerberos
+
+OURS = "HTTP/www.demo.test@DEMO.TEST"
+KEYTABS = {
+    "good": keytab([(OURS, Key.random())]),
+    "mixed": keytab([("host/www.demo.test@DEMO.TEST", Key.random()), (OURS, Key.random(RC4)), (OURS, Key.random())]),
+    "empty": keytab([]),
+    "of another service": keytab([("host/www.demo.test@DEMO.TEST", Key.random())]),
+    "of weak keys": keytab([(OURS, Key.random(DES)), (OURS, Key.random(RC4))]),
+    "without a byte": b"",
+    "of text": b"HTTP/www.demo.test@DEMO.TEST\n",
+    "cut off": keytab([(OURS, Key.random(AES256))])[:-9],
+}
+
+
+@pytest.fixture
+def keys(server):
+    """The paths of keytabs by name."""
+    paths = {name: server.directory / f"{name.replace(' ', '-')}.keytab" for name in KEYTABS}
+    return {name: install(path, KEYTABS[name]) for name, path in paths.items()}
+
+
+@pytest.mark.parametrize("name, words", [
+    ("empty", "no key of the service HTTP"), ("of another service", "no key of the service HTTP"),
+    ("without a byte", ""), ("of text", ""), ("cut off", ""),
+])
+def test_a_keytab_that_is_no_use_is_an_error_with_both_places(server, keys, name, words):
+    assert_error(server, [directive(server, "keytab", keys[name])], str(keys[name]), words, accounts=None)
+
+
+def test_a_keytab_of_weak_keys_is_an_error_with_its_place(server, keys):
+    lines = [directive(server, "keytab", keys["of weak keys"])]
+    assert_error(server, lines, "encryption types that are refused", "allow_rc4", accounts=None)
+    status, said = check(server, [*lines, directive(server, "allow_rc4", "on")], accounts=None)
+    assert status == 0, said
+
+
+@pytest.mark.parametrize("place", ["@DIR@/nowhere", "nowhere", "@DIR@", "@DIR@/nowhere/at/all", "FILE:", '""'])
+def test_a_keytab_that_is_not_there_is_an_error_with_its_place(server, place):
+    assert_error(server, [directive(server, "keytab", place)], "keytab", accounts=None)
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o642])
+def test_a_keytab_that_others_can_use_is_an_error(server, keys, mode):
+    keys["good"].chmod(mode)
+    assert_error(server, [directive(server, "keytab", keys["good"])], str(keys["good"]), "chmod", accounts=None)
+
+
+@pytest.mark.parametrize("place", ["@DIR@/mixed.keytab", "FILE:@DIR@/mixed.keytab", "mixed.keytab"])
+def test_a_keytab_is_found_by_its_path_from_the_servers_folder_too(server, keys, place):
+    status, said = check(server, [directive(server, "keytab", place)], accounts=None)
+    assert status == 0, said
+
+
+@pytest.mark.parametrize("key, value", [
+    ("realm_map", "DEMO.TEST"), ("realm_map", "DEMO.TEST=A.B"), ("realm_map", "A=X B=x"), ("name_format", "short"),
+    ("name_format", "full DEMO.TEST"), ("name_format", "tall"), ("name_case", "upper"), ("allow_rc4", "perhaps"),
+    ("persist_kerberos", "once"), ("replay_cache", "sometimes"), ("replay_cache", "@DIR@/nowhere"),
+    ("replay_cache", "on force"), ("certificates", "@DIR@/nowhere"), ("certificates", "@DIR@/server.key"),
+    ("certificates", "@DIR@/server.pem @DIR@/accounts"), ("service_name", "ldap/www.demo.test"),
+    ("mechanisms", "kerberos kerberos"),
+])
+def test_a_value_for_kerberos_that_makes_no_sense_is_an_error_with_its_place(server, key, value):
+    assert_error(server, [directive(server, key, value)], f'"{key}"')
+
+
+@pytest.mark.parametrize("key, value", [("mechanisms", "kerberos"), ("mechanisms", "kerberos ntlm")])
+def test_kerberos_without_a_keytab_is_an_error_with_its_place(server, key, value):
+    assert_error(server, [directive(server, key, value)], "keytab")
+
+
+@pytest.mark.parametrize("key, value, words", [
+    ("mechanisms", "ntlm", "accounts"), ("schemes", "ntlm", "negotiate"), ("replay_cache", "off", "channel_binding"),
+])
+def test_options_that_do_not_go_with_a_keytab_alone_are_errors_with_their_place(server, keys, key, value, words):
+    lines = [directive(server, key, value), directive(server, "keytab", keys["good"])]
+    assert_error(server, lines, f'"{key}"', words, accounts=None)
+
+
+def test_a_service_that_the_keytab_has_no_key_of_is_an_error(server, keys):
+    lines = [directive(server, "keytab", keys["good"]), directive(server, "service_name", "elsewhere.demo.test")]
+    assert_error(server, lines, "service_name", accounts=None)
+
+
+@pytest.mark.parametrize("lines", [
+    [("replay_cache", "off force")], [("replay_cache", "off"), ("channel_binding", "require")],
+    [("replay_cache", "@DIR@")], [("allow_rc4", "on"), ("service_name", "HTTP/www.demo.test:8080")],
+    [("certificates", "@DIR@/server.pem ca.pem")], [("realm_map", "DEMO.TEST=DEMO OTHER.TEST=OTHER")],
+    [("name_format", "short DEMO.TEST OTHER.TEST"), ("name_case", "lower")],
+    [("name_format", "domain")], [("name_format", "local")], [("mechanisms", "kerberos")], [("schemes", "negotiate ntlm")],
+])
+def test_options_that_go_with_a_keytab(server, keys, lines):
+    lines = [("keytab", keys["good"]), *lines]
+    status, said = check(server, [directive(server, *words) for words in lines], accounts=None)
+    assert status == 0, said
+
+
+def test_the_same_option_twice_is_an_error_with_its_place(server, keys):
+    lines = [directive(server, "keytab", keys["good"])]
+    configuration = {"nginx": nginx_configuration, "httpd": httpd_configuration}[server.name]([*lines, "", *lines])
+    status, said = server.test(server.fill_in(configuration))
+    assert status != 0 and "is duplicate" in said
+    assert any(place in said for place in places(server, server.directory / f"tested-{server.name}.conf", 12)), said
+
+
+# One in the other: conf/merging
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def merging(request, realms, certificates):
+    with tempfile.TemporaryDirectory(prefix="negotiate-auth-") as directory:
+        directory = pathlib.Path(directory)
+        directory.chmod(0o755)
+        kind = with_kerberos(SERVERS[request.param], realms, templates="conf/merging", schemes=("http", "small"))
+        with make_server(kind, directory / "server", certificates) as server:
+            yield Site(server, "http")
+
+
+@pytest.fixture(scope="module")
+def stranger(realms):
+    return realms.user("alice", "stranger", realms.other)
+
+
+BOTH, KERBEROS, NTLM = ["Negotiate", "NTLM"], ["Negotiate"], ["NTLM"]
+
+# Host, path, challenges, what a ticket of either realm leads to, and whether NTLM goes on.
+PLACES = [
+    ("localhost", "/", BOTH, "alice@DEMO.TEST", "wrong-service-name", True),
+    ("localhost", "/schemes/ntlm/", NTLM, "scheme-not-offered", "scheme-not-offered", True),
+    ("localhost", "/schemes/turned/", BOTH[::-1], "alice@DEMO.TEST", "wrong-service-name", True),
+    ("localhost", "/mechanisms/ntlm/", NTLM, "scheme-not-offered", "scheme-not-offered", True),
+    ("localhost", "/mechanisms/kerberos/", KERBEROS, "alice@DEMO.TEST", "wrong-service-name", False),
+    ("localhost", "/keytab/", BOTH, "wrong-service-name", "alice@OTHER.TEST", True),
+    ("localhost", "/keytab/inner/", BOTH, "wrong-service-name", "alice", True),
+    ("kerberos.test", "/", KERBEROS, "wrong-service-name", "alice@OTHER.TEST", False),
+    ("kerberos.test", "/accounts/", BOTH, "wrong-service-name", "alice@OTHER.TEST", True),
+    ("ntlm.test", "/", NTLM, "scheme-not-offered", "scheme-not-offered", True),
+    ("ntlm.test", "/keytab/", BOTH, "alice@DEMO.TEST", "wrong-service-name", True),
+]
+
+
+@pytest.mark.parametrize("host, path, challenges, demo, other, ntlm", PLACES, ids=[host + path for host, path, *_ in PLACES])
+def test_what_is_set_in_a_place_takes_the_place_of_what_is_inherited(
+        merging, alice, stranger, host, path, challenges, demo, other, ntlm):
+    def request(*headers):
+        """On a connection of its own, for that host."""
+        with Connection(merging) as connection:
+            connection.socket.sendall("\r\n".join(
+                [f"GET {path} HTTP/1.1", f"Host: {host}", *map(": ".join, headers), "", ""]).encode())
+            return connection.receive()
+
+    assert request().challenges == challenges
+    for user, outcome in ((alice, demo), (stranger, other)):
+        log = merging.log()
+        answer = request(authorization(user.token(), "Negotiate"))
+        if answer.status == 200:
+            assert answer.user == outcome
+        else:
+            assert (answer.status, log.refusals()) == (401, [outcome])
+    answer = request(authorization(negotiate()))
+    assert answer.status == 401
+    assert (answer.challenges[0] != "NTLM" and answer.challenges[0].startswith("NTLM ")) == ntlm
 
 
 def test_every_option_has_a_directive_in_both_servers():
@@ -144,24 +313,26 @@ def test_every_option_has_a_directive_in_both_servers():
     source = (SOURCE / "ngx_module/ngx_http_auth_negotiate_module.c").read_text()
     assert commands(source) == {option.nginx for option in keys} | {"auth_negotiate_thread_pool"}
     source = "".join(path.read_text() for path in sorted((SOURCE / "apache_module").glob("*.c")))
-    assert set(re.findall(r'"(Negotiate[A-Za-z]+)"', source)) == {option.httpd for option in keys}
+    assert set(re.findall(r'"(Negotiate[A-Za-z0-9]+)"', source)) == {option.httpd for option in keys}
 
 
 def commands(source):
     """The names in nginx's command table."""
     table = source[source.index("ngx_http_auth_negotiate_commands[] ="):]
-    return set(re.findall(r'"(auth_negotiate_[a-z_]+)"', table[:table.index("ngx_null_command")]))
+    return set(re.findall(r'"(auth_negotiate_[a-z0-9_]+)"', table[:table.index("ngx_null_command")]))
 
 
-def test_both_servers_take_every_option_with_its_default(server):
-    accounts = f"file:{server.directory}/accounts"
-    lines = []
-    for option in options():
-        value = accounts if option.key == "accounts" else option.default
-        if option.key in ("domain", "mechanisms", "schemes"):
-            value = {"domain": "EXAMPLE", "mechanisms": "ntlm", "schemes": "negotiate ntlm"}[option.key]
-        if option.key != "domain":
-            lines.append(directive(server, option.key, value))
+# Options whose default is that nothing is set.
+SAMPLES = {
+    "mechanisms": "kerberos ntlm", "schemes": "negotiate ntlm", "keytab": "@DIR@/good.keytab",
+    "accounts": "file:@DIR@/accounts", "domain": "EXAMPLE", "realm_map": "DEMO.TEST=DEMO",
+    "certificates": "@DIR@/server.pem",
+}
+
+
+def test_both_servers_take_every_option_with_its_default(server, keys):
+    lines = [directive(server, option.key, SAMPLES.get(option.key, option.default))
+             for option in options() if option.key != "domain"]
     status, said = check(server, lines, accounts=None)
     assert status == 0, said
 
@@ -181,7 +352,29 @@ def test_htaccess_may_not_say_who_can_sign_in(httpd_site):
     assert log.lines("NegotiateDomain not allowed")
 
 
+SCOPE, RULE = 1, 2
+RULES = {"persist", "persist_kerberos", "name_format", "name_case"}
+
+
 def test_options_are_rules_or_scope():
-    kinds = {option.key: option.kind for option in options()}
-    assert kinds.pop("persist") == 2
-    assert set(kinds.values()) == {1}
+    assert {option.key for option in options() if option.kind == RULE} == RULES
+    assert {option.kind for option in options()} == {SCOPE, RULE}
+
+
+def in_htaccess(site, option):
+    """The answer to who has signed in, in a folder whose .htaccess sets this option, and what the log says."""
+    folder = site.server.directory / "htdocs/htaccess" / option.key
+    folder.mkdir(exist_ok=True)
+    (folder / "file").write_text("a file\n")
+    value = site.server.fill_in(SAMPLES.get(option.key, option.default))
+    (folder / ".htaccess").write_text(f"{option.httpd} {value}\n")
+    log = site.log()
+    with Connection(site) as connection:
+        connection.sign_in(ALICE)
+        return connection.request(f"/htaccess/{option.key}/file").status, log.lines(f"{option.httpd} not allowed")
+
+
+@pytest.mark.parametrize("option", list(options()), ids=lambda option: option.key)
+def test_htaccess_may_set_rules_and_nothing_else(httpd_site, option):
+    status, refused = in_htaccess(httpd_site, option)
+    assert (status, len(refused)) == ((200, 0) if option.kind == RULE else (500, 1))

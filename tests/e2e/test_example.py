@@ -14,6 +14,8 @@ import pytest
 from curl import curl, sign_in
 from endurance import rounds
 from installed import Example, Installation, run
+from krb5_client import ap_req, environment, keytab
+from krb5_world import SERVICE, install
 from ntlm_client import negotiate
 from raw_http import Connection, authorization
 from servers import Site, until
@@ -164,6 +166,83 @@ def test_accounts_that_changed_are_read_again_while_it_runs(site):
         until(lambda: connection.sign_in(ALICE).status == 200, "the account to be back")
         assert connection.sign_in(new).status == 401
     assert len(log.lines(r"\[notice\] auth_negotiate: .*accounts: read again, 4 accounts")) == 2
+
+
+# ---- Kerberos -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["shared", "valgrind"])
+def ticket_site(request, installation, realms, tmp_path_factory):
+    """The example with a keytab, and accounts beside it."""
+    directory = tmp_path_factory.mktemp(request.param)
+    write_accounts(directory / "accounts", ACCOUNTS)
+    install(directory / "keytab", keytab(realms.entries(SERVICE)))
+    (directory / "replays").mkdir()
+    report = directory / "valgrind"
+    valgrind = ["valgrind", "--quiet", "--fair-sched=yes", "--leak-check=full", "--vgdb=no", f"--log-file={report}",
+                "--errors-for-leak-kinds=definite,indirect", "--show-leak-kinds=definite,indirect"]
+    example = Example(directory).build(installation)
+    example.start(*OPTIONS, "file:accounts", "--keytab", "keytab", "--replay_cache", "replays/",
+                  wrapper=valgrind if request.param == "valgrind" else ())
+    try:
+        yield Site(example, "http")
+    finally:
+        status = example.stop()
+    assert status == 0
+    if request.param == "valgrind":
+        assert report.read_text() == ""
+
+
+def test_a_ticket_signs_in_for_one_request(ticket_site, alice):
+    log = ticket_site.log()
+    initiator = alice.initiator()
+    with Connection(ticket_site) as connection:
+        assert connection.request().challenges == ["Negotiate", "NTLM"]
+        answer = connection.request("/", authorization(initiator.step(), "Negotiate"))
+        assert who(answer) == "alice@DEMO.TEST"
+        initiator.step(answer.token)
+        assert initiator.complete
+        assert connection.request().status == 401
+        assert who(connection.sign_in(ALICE)) == ALICE.name
+    assert log.refusals() == []
+    with environment(**alice.variables):
+        transfers = curl(ticket_site, "--negotiate", "--user", ":", ticket_site.url(), ticket_site.url("/second"))
+    assert [who(transfer) for transfer in transfers] == ["alice@DEMO.TEST"] * 2
+
+
+def test_a_ticket_that_is_shown_again_is_refused(ticket_site, alice):
+    log = ticket_site.log()
+    token = authorization(alice.token(), "Negotiate")
+    with Connection(ticket_site) as connection:
+        assert who(connection.request("/", token)) == "alice@DEMO.TEST"
+        answer = connection.request("/", token)
+        assert answer.status == 401 and answer.challenges[1:] == ["NTLM"]
+        assert who(connection.sign_in(BOB)) == BOB.name
+    assert log.refusals() == ["replayed"]
+    assert log.lines(r"\[error\] 127.0.0.1: auth_negotiate: 233 replayed: ticket for HTTP/127.0.0.1@DEMO.TEST, kvno")
+
+
+def test_a_ticket_of_many_groups_has_room(ticket_site, realms):
+    token = ap_req(realms.forger().ticket(padding=48000))
+    assert len(token) > 48000
+    with Connection(ticket_site) as connection:
+        assert who(connection.request("/", authorization(token, "Negotiate"))) == "alice@DEMO.TEST"
+
+
+def test_a_keytab_that_changed_is_read_again_while_it_runs(ticket_site, alice):
+    path = ticket_site.server.directory / "keytab"
+    good = path.read_bytes()
+    log = ticket_site.log()
+
+    def signs_in():
+        with Connection(ticket_site) as connection:
+            return connection.request("/", authorization(alice.token(), "Negotiate")).status == 200
+
+    install(path, b"nonsense")
+    until(lambda: signs_in() and log.lines(r"\[warn\] auth_negotiate: .*keytab: .* stay in use"), "the warning")
+    install(path, good)
+    until(lambda: signs_in() and log.lines(r"\[notice\] auth_negotiate: .*keytab: read again, "), "the notice")
+    assert log.refusals() == []
 
 
 # ---- HTTP -----------------------------------------------------------------------------------
@@ -455,8 +534,9 @@ def test_it_stops_when_it_is_told_whatever_its_clients_do(built, number):
     ([], 2, "usage: .* PORT --KEY ARGUMENT"),
     (["0", "--domain", "EXAMPLE"], 1, "server: no mechanism is configured"),
     (["0", "--accounts", "fiel:x"], 1, 'server: --accounts: option "accounts": "fiel:x" is not file:PATH'),
+    (["0", "--keytab", "nowhere"], 1, 'server: --keytab: option "keytab": nowhere: cannot be read: '),
     (["0", "--colour", "blue"], 1, "server: --colour: .*colour"),
-], ids=["no options", "no accounts", "a typing error", "no such option"])
+], ids=["no options", "no accounts", "a typing error", "no keytab", "no such option"])
 def test_a_mistake_is_one_line(built, options, status, sentence):
     done = subprocess.run([built.program, *options], capture_output=True, text=True, timeout=60)
     assert done.returncode == status

@@ -5,10 +5,10 @@
  *     driver FOLDER NETBIOS DNS OPERATION BATCHES
  *
  * FOLDER has a file "accounts" with DEMO\alice, whose password is "Password",
- * a file "users" of USERS accounts, and a file "hostname"; NETBIOS and DNS name
- * the server's domain. The operation is done some times in each batch, inside
- * the function measured(); how often, and what it took, is printed, for one
- * operation, from the fastest batch.
+ * a file "users" of USERS accounts, a file "hostname", and what realm.py makes;
+ * NETBIOS and DNS name the server's domain. The operation is done some times in
+ * each batch, inside the function measured(); how often, and what it took, is
+ * printed, for one operation, from the fastest batch.
  */
 
 #define _POSIX_C_SOURCE 200809L
@@ -21,6 +21,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "krb5_client.h"
 #include "negotiate_auth.h"
 #include "ntlm_client.h"
 
@@ -34,8 +35,14 @@ static size_t bytes_in_use;
 /* Connections between two looks at the clock. */
 #define BATCH 100
 
+/* Likewise, for what takes longer. */
+#define SMALL_BATCH 25
+
 /* Lines of the file "users". */
 #define USERS 10000
+
+/* Of the last key in both keytabs. */
+#define SERVICE "HTTP/www.demo.test@DEMO.TEST"
 
 /* One connection, and the request that is to be stepped. */
 typedef struct connection {
@@ -46,6 +53,13 @@ typedef struct connection {
     auth_verdict verdict;
 } connection;
 
+/* What Kerberos is configured with. */
+typedef struct kerberos {
+    const char *keytab;
+    /* The arguments of the option: one, or two. */
+    const char *replay_cache[2];
+} kerberos;
+
 /* What is done before, what is measured, and what verdict that has to leave. */
 typedef struct operation {
     const char *name;
@@ -54,6 +68,8 @@ typedef struct operation {
     auth_verdict expected;
     /* How often it is run in a batch, and how many operations that is each time. */
     unsigned times, parts;
+    /* None: it is about NTLM. */
+    const kerberos *kerberos;
 } operation;
 
 static connection connections[BATCH];
@@ -161,16 +177,49 @@ prepare_nothing(connection *connection)
     (void) connection;
 }
 
-static auth_config *
-new_config(const char *key, const char *first, const char *second)
+/* A token is good once. */
+static void
+prepare_ticket(connection *connection)
 {
-    auth_config *config = auth_config_new();
+    static krb5_client *client;
+
+    if (client == NULL) {
+        client = krb5_client_new(SERVICE);
+    }
+    connection->authorization.data = connection->field.value;
+    connection->authorization.len = krb5_client_write(client, connection->field.value,
+                                                      sizeof connection->field.value);
+    connection->request.authorization = &connection->authorization;
+    connection->request.authorization_count = 1;
+}
+
+static void
+set(auth_config *config, const char *key, const char *first, const char *second)
+{
     auth_str args[2] = {{first, strlen(first)}, {second, second == NULL ? 0 : strlen(second)}};
 
     if (!auth_config_set(config, key, args, second == NULL ? 1 : 2, NULL)) {
         fail(auth_config_error(config).data);
     }
+}
+
+static auth_config *
+new_config(const char *key, const char *first, const char *second)
+{
+    auth_config *config = auth_config_new();
+
+    set(config, key, first, second);
     return config;
+}
+
+/* The path of a file in the folder. */
+static const char *
+path(const char *prefix, const char *name)
+{
+    static char path[1024];
+
+    snprintf(path, sizeof path, "%s%s/%s", prefix, folder, name);
+    return path;
 }
 
 static void
@@ -199,23 +248,27 @@ inherit(connection *connection)
 static void
 read_users(connection *connection)
 {
-    char file[1024];
-
     (void) connection;
-    snprintf(file, sizeof file, "file:%s/users", folder);
-    users = new_config("accounts", file, NULL);
+    users = new_config("accounts", path("file:", "users"), NULL);
 }
 
+static const kerberos remembering = {"one.keytab", {"on", NULL}};
+static const kerberos forgetting = {"one.keytab", {"off", "force"}};
+static const kerberos of_many_keys = {"many.keytab", {"off", "force"}};
+
 static const operation operations[] = {
-    {"challenge", prepare_nothing, step, AUTH_CHALLENGE, BATCH, 1},
-    {"negotiate", prepare_negotiate, step, AUTH_CHALLENGE, BATCH, 1},
-    {"sign-in", prepare_sign_in, step, AUTH_ACCEPTED, BATCH, 1},
-    {"wrong-password", prepare_wrong_password, step, AUTH_REJECTED, BATCH, 1},
-    {"unknown-user", prepare_unknown_user, step, AUTH_REJECTED, BATCH, 1},
-    {"signed-in", prepare_signed_in, step, AUTH_ACCEPTED, BATCH, 1},
-    {"signed-in-merged", prepare_signed_in, inherit_and_step, AUTH_ACCEPTED, BATCH, 1},
-    {"inherit", prepare_nothing, inherit, AUTH_ERROR, BATCH, 1},
-    {"read-accounts", prepare_nothing, read_users, AUTH_ERROR, 1, USERS},
+    {"challenge", prepare_nothing, step, AUTH_CHALLENGE, BATCH, 1, NULL},
+    {"negotiate", prepare_negotiate, step, AUTH_CHALLENGE, BATCH, 1, NULL},
+    {"sign-in", prepare_sign_in, step, AUTH_ACCEPTED, BATCH, 1, NULL},
+    {"wrong-password", prepare_wrong_password, step, AUTH_REJECTED, BATCH, 1, NULL},
+    {"unknown-user", prepare_unknown_user, step, AUTH_REJECTED, BATCH, 1, NULL},
+    {"signed-in", prepare_signed_in, step, AUTH_ACCEPTED, BATCH, 1, NULL},
+    {"signed-in-merged", prepare_signed_in, inherit_and_step, AUTH_ACCEPTED, BATCH, 1, NULL},
+    {"inherit", prepare_nothing, inherit, AUTH_ERROR, BATCH, 1, NULL},
+    {"read-accounts", prepare_nothing, read_users, AUTH_ERROR, 1, USERS, NULL},
+    {"ticket", prepare_ticket, step, AUTH_ACCEPTED, SMALL_BATCH, 1, &remembering},
+    {"ticket-unremembered", prepare_ticket, step, AUTH_ACCEPTED, SMALL_BATCH, 1, &forgetting},
+    {"ticket-of-many-keys", prepare_ticket, step, AUTH_ACCEPTED, SMALL_BATCH, 1, &of_many_keys},
 };
 
 /* ---- Batches ----------------------------------------------------------------------------- */
@@ -226,7 +279,7 @@ prepare(const operation *operation)
     connection *connection;
 
     held_by_others = bytes_in_use;
-    for (connection = connections; connection < connections + BATCH; connection++) {
+    for (connection = connections; connection < connections + operation->times; connection++) {
         memset(connection, 0, sizeof *connection);
         connection->session = auth_begin(0);
         connection->request.size = sizeof connection->request;
@@ -281,7 +334,7 @@ finish(const operation *operation)
 {
     connection *connection;
 
-    for (connection = connections; connection < connections + BATCH; connection++) {
+    for (connection = connections; connection < connections + operation->times; connection++) {
         if (connection->verdict != operation->expected) {
             fail("another verdict than expected");
         }
@@ -307,12 +360,26 @@ find(const char *name)
     return NULL;
 }
 
+static auth_config *
+new_config_for(const operation *operation)
+{
+    auth_config *config;
+
+    const kerberos *kerberos = operation->kerberos;
+
+    if (kerberos == NULL) {
+        return new_config("accounts", path("file:", "accounts"), NULL);
+    }
+    config = new_config("keytab", path("", kerberos->keytab), NULL);
+    set(config, "replay_cache", kerberos->replay_cache[0], kerberos->replay_cache[1]);
+    return config;
+}
+
 int
 main(int argc, char **argv)
 {
     const operation *operation;
-    auth_config *domain, *accounts;
-    char file[1024];
+    auth_config *domain, *mechanism;
     unsigned long batches;
     double best = 0;
 
@@ -320,12 +387,11 @@ main(int argc, char **argv)
         fail("usage: driver FOLDER NETBIOS DNS OPERATION BATCHES");
     }
     folder = argv[1];
-    snprintf(file, sizeof file, "file:%s/accounts", folder);
-    accounts = new_config("accounts", file, NULL);
-    domain = new_config("domain", argv[2], argv[3]);
-    config = auth_config_inherit(domain, accounts);
-    child = new_config("persist", "on", NULL);
     operation = find(argv[4]);
+    mechanism = new_config_for(operation);
+    domain = new_config("domain", argv[2], argv[3]);
+    config = auth_config_inherit(domain, mechanism);
+    child = new_config("persist", "on", NULL);
 
     /* Whatever is done once in a process is done now. */
     prepare(operation);
@@ -343,6 +409,6 @@ main(int argc, char **argv)
     auth_config_free(child);
     auth_config_free(config);
     auth_config_free(domain);
-    auth_config_free(accounts);
+    auth_config_free(mechanism);
     return 0;
 }

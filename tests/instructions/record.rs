@@ -15,8 +15,9 @@ const MOST_GROWTH: f64 = 0.05;
 const MOST_GROWTH_ELSEWHERE: f64 = 0.15;
 
 const HEAD: &str = "\
-# Instructions of one operation, by toolchain and processor. Written by `make record`, compared by
-# tests/instructions.rs: more than 5 % above these fails.
+# Instructions of one operation, by toolchain and processor; of tickets, the library's own without
+# libkrb5's. Written by `make record`, compared by tests/instructions.rs: more than 5 % above these
+# fails.
 ";
 
 /// What was recorded for this toolchain or, failing that, for the last one on such a processor.
