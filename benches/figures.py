@@ -37,7 +37,7 @@ FILES = 8192
 # Instructions are the difference between few rounds and so many more: enough to drown what threads
 # do at start, more or less often.
 FEW_ROUNDS = 20
-MORE_ROUNDS = {STATIC: 2000, CHALLENGED: 2000, SIGNED_IN: 2000, PACED: 500, TICKET: 100, UNREMEMBERED: 100,
+MORE_ROUNDS = {STATIC: 2000, CHALLENGED: 2000, SIGNED_IN: 2000, PACED: 500, TICKET: 200, UNREMEMBERED: 200,
                CONNECT_ONCE: 200, CONNECT_TWICE: 200, SIGN_IN: 200}
 
 CORES = sorted(os.sched_getaffinity(0))

@@ -84,7 +84,8 @@ typedef struct auth_job auth_job;
 #define AUTH_HEADER_CHALLENGE 1
 
 /**
- * Send it whatever the final status is.
+ * Send it whatever the final status is, unless that is a 401 or 407 with which
+ * the server asks somebody who has signed in for something else.
  */
 #define AUTH_HEADER_ALWAYS 2
 

@@ -68,7 +68,8 @@ pub const AUTH_REQUEST_AGAIN: u32 = 16;
 
 /// Kinds of auth_header(). Send it only if the final status is 401 or 407.
 pub const AUTH_HEADER_CHALLENGE: u32 = 1;
-/// Send it whatever the final status is.
+/// Send it whatever the final status is, unless that is a 401 or 407 with which
+/// the server asks somebody who has signed in for something else.
 pub const AUTH_HEADER_ALWAYS: u32 = 2;
 
 /// Kinds of auth_option_kind(). Who can sign in here, and how: belongs to

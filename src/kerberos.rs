@@ -28,7 +28,7 @@ use crate::http;
 use crate::job::{Audience, Job};
 use crate::names;
 use crate::reason::Reason;
-use crate::watched::Notice;
+use crate::watched::{Notice, Source};
 
 /// What a client proved with a ticket. Nothing but [`Acceptor::accept`] makes one.
 pub struct Proof {
@@ -81,7 +81,10 @@ impl Acceptor {
     /// An acceptor; the error says why it could never accept a ticket.
     pub(crate) fn new(keytab: Arc<Keytab>, choice: Choice) -> Result<Self, String> {
         let choice = Arc::new(choice);
-        keytab.choose(&choice)?;
+        keytab.choose(&choice).map_err(|error| {
+            let path = keytab.source().path().to_string_lossy();
+            format!("{}: {error}", names::Escaped(&path))
+        })?;
         Ok(Self { keytab, choice })
     }
 

@@ -80,7 +80,7 @@ reasons! {
     241 NoLocalName "no-local-name" "the user signed in and has no local name here: see auth_to_local in krb5.conf, and realm_map for users of NTLM"
     500 BadCall "bad-call" "the server called the library with arguments that make no sense"
     501 BadConfig "bad-config" "the configuration cannot sign anyone in"
-    502 BackendUnavailable "backend-unavailable" "what knows the accounts did not answer in time"
+    502 BackendUnavailable "backend-unavailable" "what knows accounts, keys or local names did not answer in time"
     503 NoRandomness "no-randomness" "the system gave no random bytes for a challenge"
     504 Busy "busy" "as many sign-ins as max_jobs allows wait for the accounts already"
     505 ReplayCacheFailed "replay-cache-failed" "the replay cache cannot be used: see that its folder exists and belongs to the user of the server's processes"

@@ -124,6 +124,7 @@ impl<S: Source> Reread<S> {
 
 impl<S: Source> Watched<S> {
     /// The file, and how it is read.
+    #[cfg(feature = "kerberos")]
     pub(crate) fn source(&self) -> &S {
         &self.source
     }

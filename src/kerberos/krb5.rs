@@ -248,8 +248,8 @@ impl MemoryKeytab {
     }
 }
 
-/// Reads the keytab `source` and copies its keys into keytabs in memory: `choose` sees each and tells the indices of those that it goes into; one that is not
-/// there yet is made.
+/// Reads the keytab `source` and copies its keys into keytabs in memory: `choose` sees each and
+/// tells the indices of those that it goes into; one that is not there yet is made.
 pub(super) fn sort_keys(
     source: &CStr,
     mut choose: impl FnMut(&Key<'_>) -> Vec<usize>,

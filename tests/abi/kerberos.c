@@ -1,4 +1,4 @@
-/* Tickets: those of the KDC that was there before, for the services of one.keytab and many.keytab. */
+/* Tickets of a KDC that was there before, for the services of one.keytab and many.keytab. */
 
 #include "abi.h"
 #include "gss_client.h"

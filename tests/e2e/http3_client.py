@@ -30,18 +30,21 @@ class Http3:
         self.answers = {}
         self.ready = False
         self.closed = None
+        self.gone = False
         self.run(lambda: self.ready)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        """Without a word, as somebody whose network is gone."""
+        if not self.gone:
+            self.quic.close()
+            self.flush()
         self.socket.close()
 
-    def close(self):
-        self.quic.close()
-        self.flush()
+    def vanish(self):
+        """As somebody whose network is gone: without a word."""
+        self.gone = True
 
     def send(self, path, *headers, method="GET"):
         stream = self.quic.get_next_available_stream_id()

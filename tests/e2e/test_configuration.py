@@ -232,7 +232,8 @@ def test_a_service_that_the_keytab_has_no_key_of_is_an_error(server, keys):
     [("replay_cache", "@DIR@")], [("allow_rc4", "on"), ("service_name", "HTTP/www.demo.test:8080")],
     [("certificates", "@DIR@/server.pem ca.pem")], [("realm_map", "DEMO.TEST=DEMO OTHER.TEST=OTHER")],
     [("name_format", "short DEMO.TEST OTHER.TEST"), ("name_case", "lower")],
-    [("name_format", "domain")], [("name_format", "local")], [("mechanisms", "kerberos")], [("schemes", "negotiate ntlm")],
+    [("name_format", "domain")], [("name_format", "local")], [("mechanisms", "kerberos")],
+    [("schemes", "negotiate ntlm")],
 ])
 def test_options_that_go_with_a_keytab(server, keys, lines):
     lines = [("keytab", keys["good"]), *lines]
@@ -284,7 +285,8 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize("host, path, challenges, demo, other, ntlm", PLACES, ids=[host + path for host, path, *_ in PLACES])
+@pytest.mark.parametrize("host, path, challenges, demo, other, ntlm", PLACES,
+                         ids=[host + path for host, path, *_ in PLACES])
 def test_what_is_set_in_a_place_takes_the_place_of_what_is_inherited(
         merging, alice, stranger, host, path, challenges, demo, other, ntlm):
     def request(*headers):

@@ -85,8 +85,8 @@ def test_streams_do_not_wait_for_one_another(site, alice, bob):
 
 LEAVE = {
     "cancelled": lambda connection, stream: connection.cancel(stream),
-    "closed": lambda connection, stream: connection.close(),
-    "silent": lambda connection, stream: None,
+    "closed": lambda connection, stream: None,
+    "silent": lambda connection, stream: connection.vanish(),
 }
 
 
@@ -130,6 +130,5 @@ def test_a_stop_while_a_stream_waits(realms, certificates, alice, number):
             gate.open()
             if number == signal.SIGQUIT:
                 assert seen(connection.receive(stream)) == (200, LOCAL_NAME)
-            connection.close()
-            server.process.wait(20)
+        server.process.wait(20)
         assert log.lines(TROUBLE) == []
