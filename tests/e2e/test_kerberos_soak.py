@@ -39,7 +39,7 @@ FIRST = 9_600
 ACCEPTS = {"nginx": rounds(19_200, 1_000_000), "httpd": rounds(19_200, 250_000)}
 # For each ticket it may not be 32 bytes, the least that malloc gives. Each of httpd's threads meets for the first time
 # what others have met before.
-MOST_GROWTH = {"nginx": 128 * 1024, "httpd": rounds(500, 1500) * 1024}
+MOST_GROWTH = {"nginx": 128 * 1024, "httpd": rounds(500, 400) * 1024}
 assert all(MOST_GROWTH[name] < 32 * accepts for name, accepts in ACCEPTS.items())
 
 
