@@ -52,6 +52,16 @@ pub fn expect(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
         .map(|(element, rest)| (element.contents, rest))
 }
 
+/// As [`expect`], of an element whose length has as few octets as DER wants.
+pub fn strictly(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    expect(bytes, tag).filter(|(contents, rest)| bytes.len() - rest.len() == size(contents.len()))
+}
+
+/// The contents of the element of this tag that `bytes` are in DER, with nothing after it.
+pub fn only(bytes: &[u8], tag: u8) -> Option<&[u8]> {
+    strictly(bytes, tag).filter(|(_, rest)| rest.is_empty()).map(|(contents, _)| contents)
+}
+
 /// How long an element with `len` octets of contents is.
 pub fn size(len: usize) -> usize {
     1 + length_octets(len) + len
@@ -99,6 +109,20 @@ mod tests {
             assert_eq!(read(bad), None, "{bad:02x?}");
         }
         assert_eq!(expect(&[4, 1, 7], tag::OID), None);
+    }
+
+    #[test]
+    fn strictly_there_is_one_way_to_tell_a_length() {
+        assert_eq!(strictly(&[6, 1, 7, 9], tag::OID), Some((&[7][..], &[9][..])));
+        assert_eq!(strictly(&[6, 0x81, 1, 7], tag::OID), None);
+        assert_eq!(only(&[6, 1, 7], tag::OID), Some(&[7][..]));
+        assert_eq!(only(&[6, 1, 7, 9], tag::OID), None);
+        let mut long = Vec::new();
+        begin(&mut long, tag::OID, 200);
+        long.resize(long.len() + 200, 7);
+        assert_eq!(only(&long, tag::OID), Some(&[7; 200][..]));
+        long.splice(1..3, [0x82, 0, 200]);
+        assert!(expect(&long, tag::OID).is_some() && only(&long, tag::OID).is_none());
     }
 
     #[test]

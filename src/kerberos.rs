@@ -12,6 +12,7 @@ mod krb5;
 mod krb_error;
 mod mic;
 mod principal;
+mod ticket;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,7 +20,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ap_req::ApReq;
 use gss::{Accepted, Credential, Status};
 pub use keytab::{Choice, Keytab, ReplayCache, Services, open};
-use keytab::{KeyRing, Lack, Pair};
+use keytab::{KeyRing, Keys, Lack, Pair};
 pub use mic::Established;
 pub use principal::Principal;
 
@@ -155,22 +156,34 @@ impl Attempt<'_> {
         if !enctypes.iter().all(|&enctype| enctype::is_acceptable(enctype, self.choice.rc4)) {
             return Err((Reason::WeakEnctype, None));
         }
-        let pair = match self.ring.credentials(self.choice, self.ap_req, self.host) {
-            Some(Ok(pair)) => pair,
-            Some(Err(_)) => return Err((Reason::KerberosRefused, None)),
-            None => return Err((Reason::WrongServiceName, None)),
-        };
+        let keys = self.ring.keys(self.choice, self.ap_req, self.host);
+        let keys = keys.ok_or((Reason::WrongServiceName, None))?;
+        let pair = keys.credentials(&self.choice.replay_cache);
+        let pair = pair.map_err(|_| (Reason::KerberosRefused, None))?;
         let accepted = self.with_bindings(&pair, expected)?;
         let channel_bound = is_bound(&accepted);
         if matches!(expected, Expected::Require(_)) && !channel_bound {
             return Err((Reason::MissingChannelBinding, None));
         }
-        let principal = Principal::read(&accepted.client).ok_or((Reason::BadName, None))?;
+        let client = self.client(keys, &accepted)?;
+        let principal = Principal::read(&client).ok_or((Reason::BadName, None))?;
         if principal.is_anonymous() || accepted.flags & libgssapi_sys::GSS_C_ANON_FLAG != 0 {
             return Err((Reason::AnonymousRefused, None));
         }
         let proof = Proof { principal, channel_bound, lifetime: accepted.lifetime };
         Ok((proof, accepted.token, Established::new(accepted.context, accepted.flags)))
+    }
+
+    /// Whose ticket it is that was accepted.
+    fn client(&self, keys: &Keys, accepted: &Accepted) -> Result<Vec<u8>, Refused> {
+        let asked = || accepted.context.client();
+        let refused =
+            |status| (Reason::KerberosRefused, Some(gss::Refused { status, token: None }));
+        let Some(client) = keys.client(self.ap_req, self.token) else {
+            return asked().map_err(refused);
+        };
+        debug_assert!(asked().is_ok_and(|asked| Principal::are_same(&asked, &client)));
+        Ok(client)
     }
 
     /// With several certificates that the client may have seen, which one it has is tried out: a

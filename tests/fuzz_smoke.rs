@@ -255,6 +255,18 @@ fn an_undamaged_handshake_of_kerberos_signs_in() {
     }
 }
 
+/// As some encoders write: who the client is has to be asked elsewhere then, and is the same.
+#[cfg(feature = "kerberos")]
+#[test]
+fn a_ticket_with_a_length_of_more_octets_than_it_takes_signs_in() {
+    const AP_REQ: u8 = 3;
+    let (three_octets, first_is_zero) = ([0, 1, 1, 0x83], [0, 2, 2, 0]);
+    for kind in 0..3 {
+        let case = [&[kind, AP_REQ][..], &three_octets, &first_is_zero].concat();
+        assert_eq!(entries::one_handshake(&case), Verdict::Accepted, "{kind}");
+    }
+}
+
 #[test]
 fn lines_of_accounts_may_be_anything() {
     run("accounts", entries::accounts, 40_000);

@@ -68,6 +68,12 @@ impl<'a> ApReq<'a> {
         matches!(self.components[..], [first, _] if first.eq_ignore_ascii_case(service))
     }
 
+    /// Whether a key of this version is the one that the ticket names.
+    pub(super) fn is_of_version(&self, kvno: u32) -> bool {
+        // A file of the first format has one octet for the version.
+        self.kvno.is_none_or(|of| kvno == of || kvno == of & 0xff)
+    }
+
     /// Whether its names are as short as those of services are: longer ones are not repeated whole.
     pub(super) fn is_modest(&self) -> bool {
         self.sname.len() + self.realm.len() <= 1024

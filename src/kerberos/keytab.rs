@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 use super::ap_req::ApReq;
 use super::enctype;
 use super::gss::Credential;
-use super::krb5::{self, MemoryKeytab};
+use super::krb5::{self, MemoryKeytab, TicketKey};
+use super::ticket;
 use crate::names::Escaped;
 use crate::watched::{self, Registry, Source, Stamp, Watched};
 
@@ -114,13 +115,13 @@ pub struct KeyRing {
 struct Principal {
     /// In lower case.
     host: String,
-    /// Versions and encryption types.
-    known: Vec<(u32, i32)>,
     keys: Keys,
 }
 
 /// Keys, and the credentials made of them so far.
-struct Keys {
+pub(super) struct Keys {
+    each: Vec<TicketKey>,
+    /// The same for GSSAPI.
     memory: MemoryKeytab,
     made: Mutex<Vec<(ReplayCache, Arc<Pair>)>>,
 }
@@ -172,7 +173,8 @@ impl Source for KeytabPath {
     }
 
     fn extent(ring: &KeyRing) -> String {
-        let count: usize = ring.principals.values().map(|principal| principal.known.len()).sum();
+        let count: usize =
+            ring.principals.values().map(|principal| principal.keys.each.len()).sum();
         format!("{count} keys for HTTP")
     }
 
@@ -189,12 +191,14 @@ struct Sorting {
     principals: HashMap<Box<[u8]>, Sorted>,
     /// Encryption types and digests of the keys that are different.
     different: Vec<(i32, [u8; 32])>,
+    /// Those keys.
+    others: Vec<TicketKey>,
 }
 
 struct Sorted {
     index: usize,
     host: String,
-    known: Vec<(u32, i32)>,
+    keys: Vec<TicketKey>,
 }
 
 impl Sorting {
@@ -209,9 +213,9 @@ impl Sorting {
         let principal = self.principals.entry(name).or_insert_with(|| Sorted {
             index: next,
             host: String::from_utf8_lossy(host).to_ascii_lowercase(),
-            known: Vec::new(),
+            keys: Vec::new(),
         });
-        principal.known.push((key.kvno, key.enctype));
+        principal.keys.push(TicketKey::copy_of(key));
         let digest = (key.enctype, Sha256::digest(key.secret).into());
         if self.different.contains(&digest) {
             return vec![principal.index];
@@ -221,6 +225,7 @@ impl Sorting {
             return vec![principal.index];
         }
         self.different.push(digest);
+        self.others.push(TicketKey::copy_of(key));
         vec![0, principal.index]
     }
 
@@ -251,14 +256,13 @@ impl KeyRing {
             return Err("has no key of the service HTTP".to_owned());
         }
         let few = sorting.are_few();
-        let mut keytabs: Vec<_> =
-            keytabs.into_iter().map(|memory| Some(Keys::of(memory))).collect();
+        let mut keytabs: Vec<_> = keytabs.into_iter().map(Some).collect();
         let mut take = |index: usize| keytabs.get_mut(index).and_then(Option::take);
-        let others = take(0).filter(|_| few);
+        let others = take(0).filter(|_| few).map(|memory| Keys::of(sorting.others, memory));
         let mut principals = HashMap::with_capacity(sorting.principals.len());
-        for (name, Sorted { index, host, known }) in sorting.principals {
-            let keys = take(index).ok_or("its keys were not copied")?;
-            principals.insert(name, Principal { host, known, keys });
+        for (name, Sorted { index, host, keys }) in sorting.principals {
+            let memory = take(index).ok_or("its keys were not copied")?;
+            principals.insert(name, Principal { host, keys: Keys::of(keys, memory) });
         }
         Ok(Self { principals, others })
     }
@@ -270,7 +274,7 @@ impl KeyRing {
             return Err("has no key of the service HTTP on a host of service_name".to_owned());
         }
         let usable = |one: &Principal| {
-            one.known.iter().any(|&(_, enctype)| enctype::is_acceptable(enctype, choice.rc4))
+            one.keys.each.iter().any(|key| enctype::is_acceptable(key.enctype, choice.rc4))
         };
         match of_host().any(usable) {
             true => Ok(()),
@@ -282,23 +286,15 @@ impl KeyRing {
         }
     }
 
-    /// What to accept a ticket with in a request to this host.
-    pub(super) fn credentials(
-        &self,
-        choice: &Choice,
-        ap_req: &ApReq<'_>,
-        host: &str,
-    ) -> Option<Result<Arc<Pair>, String>> {
-        let keys = match self.principal(ap_req) {
-            Some(principal) => {
-                choice.takes(&principal.host, Some(host)).then_some(&principal.keys)?
-            }
+    /// The keys for a ticket in a request to this host.
+    pub(super) fn keys(&self, choice: &Choice, ap_req: &ApReq<'_>, host: &str) -> Option<&Keys> {
+        match self.principal(ap_req) {
+            Some(principal) => choice.takes(&principal.host, Some(host)).then_some(&principal.keys),
             None => self
                 .others
                 .as_ref()
-                .filter(|_| choice.services == Services::Any && ap_req.is_for_service(SERVICE))?,
-        };
-        Some(keys.credentials(&choice.replay_cache))
+                .filter(|_| choice.services == Services::Any && ap_req.is_for_service(SERVICE)),
+        }
     }
 
     fn principal(&self, ap_req: &ApReq<'_>) -> Option<&Principal> {
@@ -311,13 +307,11 @@ impl KeyRing {
         let Some(principal) = principal.filter(|one| choice.takes(&one.host, Some(host))) else {
             return Lack::Service;
         };
-        // A file of the first format has one octet for the version.
-        let is_version = |kvno: u32| ap_req.kvno.is_none_or(|of| kvno == of || kvno == of & 0xff);
-        let mut of_version =
-            principal.known.iter().filter(|&&(kvno, _)| is_version(kvno)).peekable();
+        let keys = principal.keys.each.iter();
+        let mut of_version = keys.filter(|key| ap_req.is_of_version(key.kvno)).peekable();
         if of_version.peek().is_none() {
             Lack::Kvno
-        } else if of_version.any(|&(_, enctype)| enctype == ap_req.enctype) {
+        } else if of_version.any(|key| key.enctype == ap_req.enctype) {
             Lack::Key
         } else {
             Lack::Enctype
@@ -326,12 +320,24 @@ impl KeyRing {
 }
 
 impl Keys {
-    fn of(memory: MemoryKeytab) -> Self {
-        Self { memory, made: Mutex::default() }
+    fn of(each: Vec<TicketKey>, memory: MemoryKeytab) -> Self {
+        Self { each, memory, made: Mutex::default() }
+    }
+
+    /// The client of a ticket that one of these keys has been good for; `None` if only GSSAPI can
+    /// tell.
+    pub(super) fn client(&self, ap_req: &ApReq<'_>, token: &[u8]) -> Option<Vec<u8>> {
+        let cipher = ticket::cipher(token)?;
+        let fits = |key: &&TicketKey| key.enctype == ap_req.enctype;
+        let is_named = |key: &&TicketKey| ap_req.is_of_version(key.kvno);
+        let named = self.each.iter().filter(fits).filter(is_named);
+        let others = self.each.iter().filter(fits).filter(|key| !is_named(key));
+        let part = named.chain(others).find_map(|key| key.decrypt(cipher))?;
+        ticket::client(&part)
     }
 
     /// The credentials, made once for each replay cache.
-    fn credentials(&self, replay_cache: &ReplayCache) -> Result<Arc<Pair>, String> {
+    pub(super) fn credentials(&self, replay_cache: &ReplayCache) -> Result<Arc<Pair>, String> {
         let mut made = self.made.lock();
         if let Some((_, pair)) = made.iter().find(|(of, _)| of == replay_cache) {
             return Ok(pair.clone());

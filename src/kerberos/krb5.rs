@@ -1,5 +1,5 @@
-//! libkrb5, as far as reading a keytab needs it: GSSAPI has no call for that. All `unsafe` about it
-//! is here.
+//! libkrb5, as far as reading a keytab and using its keys needs it: GSSAPI has no calls for that. All
+//! `unsafe` about it is here.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char, c_uint, c_void};
@@ -7,6 +7,7 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use parking_lot::Mutex;
+use zeroize::Zeroizing;
 
 /// The parts of krb5.h that are used; they have kept their layout since 1.0 of the library.
 mod sys {
@@ -49,6 +50,15 @@ mod sys {
         pub(super) key: Keyblock,
     }
 
+    /// krb5_enc_data
+    #[repr(C)]
+    pub(super) struct EncData {
+        pub(super) magic: i32,
+        pub(super) enctype: i32,
+        pub(super) kvno: c_uint,
+        pub(super) ciphertext: Data,
+    }
+
     #[link(name = "krb5")]
     unsafe extern "C" {
         pub(super) fn krb5_init_context(context: *mut *mut c_void) -> i32;
@@ -88,8 +98,29 @@ mod sys {
         pub(super) fn krb5_free_error_message(context: *mut c_void, message: *const c_char);
     }
 
+    #[link(name = "k5crypto")]
+    unsafe extern "C" {
+        pub(super) fn krb5_k_create_key(
+            context: *mut c_void,
+            keyblock: *const Keyblock,
+            key: *mut *mut c_void,
+        ) -> i32;
+        pub(super) fn krb5_k_free_key(context: *mut c_void, key: *mut c_void);
+        pub(super) fn krb5_k_decrypt(
+            context: *mut c_void,
+            key: *mut c_void,
+            usage: i32,
+            cipher_state: *const Data,
+            input: *const EncData,
+            output: *mut Data,
+        ) -> i32;
+    }
+
     /// KRB5_KT_END: there are no more entries.
     pub(super) const KT_END: i32 = -1_765_328_202;
+
+    /// KRB5_KEYUSAGE_KDC_REP_TICKET (RFC 4120 7.5.1)
+    pub(super) const KEYUSAGE_TICKET: i32 = 2;
 
     /// No error.
     pub(super) const SUCCESS: i32 = 0;
@@ -338,5 +369,89 @@ impl Drop for Entry<'_> {
     fn drop(&mut self) {
         // SAFETY: the library filled it; it zeroes the key.
         unsafe { sys::krb5_free_keytab_entry_contents(self.1.0, &mut self.0) };
+    }
+}
+
+/// A key that tickets are encrypted with.
+pub(super) struct TicketKey {
+    /// Its version.
+    pub(super) kvno: u32,
+    /// Its encryption type.
+    pub(super) enctype: i32,
+    secret: Zeroizing<Vec<u8>>,
+    /// What has been made of it and is not in use.
+    idle: Mutex<Vec<DerivedKey>>,
+}
+
+impl TicketKey {
+    /// A copy of a keytab's.
+    pub(super) fn copy_of(key: &Key<'_>) -> Self {
+        let secret = Zeroizing::new(key.secret.to_vec());
+        Self { kvno: key.kvno, enctype: key.enctype, secret, idle: Mutex::default() }
+    }
+
+    /// What is in the encrypted part of a ticket, if it was encrypted with this key and has not been
+    /// changed since.
+    pub(super) fn decrypt(&self, ciphertext: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        // Two threads may not use the same one.
+        let idle = self.idle.lock().pop();
+        let derived = idle.or_else(|| DerivedKey::new(self.enctype, &self.secret))?;
+        let plain = derived.decrypt(self.enctype, ciphertext);
+        self.idle.lock().push(derived);
+        plain
+    }
+}
+
+/// A krb5_key: it keeps what has been derived from it, and has a context of its own.
+struct DerivedKey {
+    key: *mut c_void,
+    context: Context,
+}
+
+// SAFETY: a key may be used by any thread, one at a time.
+unsafe impl Send for DerivedKey {}
+
+impl DerivedKey {
+    fn new(enctype: i32, secret: &[u8]) -> Option<Self> {
+        let context = Context::new().ok()?;
+        let keyblock = sys::Keyblock {
+            magic: 0,
+            enctype,
+            length: c_uint::try_from(secret.len()).ok()?,
+            // The library copies it.
+            contents: secret.as_ptr().cast_mut(),
+        };
+        let mut key = ptr::null_mut();
+        // SAFETY: context and key block are valid, and so is the place for the key.
+        let code = unsafe { sys::krb5_k_create_key(context.0, &keyblock, &mut key) };
+        (code == sys::SUCCESS).then_some(Self { key, context })
+    }
+
+    fn decrypt(&self, enctype: i32, ciphertext: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let mut plain = Zeroizing::new(vec![0; ciphertext.len()]);
+        let data = |bytes: *mut u8, length| sys::Data { magic: 0, length, data: bytes.cast() };
+        let length = c_uint::try_from(ciphertext.len()).ok()?;
+        let input = sys::EncData {
+            magic: 0,
+            enctype,
+            kvno: 0,
+            // The library reads it only.
+            ciphertext: data(ciphertext.as_ptr().cast_mut(), length),
+        };
+        let mut output = data(plain.as_mut_ptr(), length);
+        // SAFETY: context and key are valid; what is decrypted is no longer than what is encrypted.
+        let code = unsafe {
+            let (context, usage) = (self.context.0, sys::KEYUSAGE_TICKET);
+            sys::krb5_k_decrypt(context, self.key, usage, ptr::null(), &input, &mut output)
+        };
+        plain.truncate(output.length as usize);
+        (code == sys::SUCCESS).then_some(plain)
+    }
+}
+
+impl Drop for DerivedKey {
+    fn drop(&mut self) {
+        // SAFETY: it is freed once, before its context.
+        unsafe { sys::krb5_k_free_key(self.context.0, self.key) };
     }
 }

@@ -30,6 +30,16 @@ impl Principal {
         Some(Self { name: text(name), user: text(user), realm: text(realm) })
     }
 
+    /// Whether two are displayed for the same principal. Control characters are displayed in more
+    /// than one way.
+    pub(super) fn are_same(one: &[u8], other: &[u8]) -> bool {
+        match (Self::read(one), Self::read(other)) {
+            (Some(one), Some(other)) => one.name == other.name,
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
     /// All of it.
     pub fn name(&self) -> &Text {
         &self.name

@@ -36,6 +36,7 @@ pub(crate) fn link_archive(command: &mut Command) -> &mut Command {
     command.arg(built("libnegotiate_auth.a")).args([
         "-lgssapi_krb5",
         "-lkrb5",
+        "-lk5crypto",
         "-lgcc_s",
         "-lm",
         "-lpthread",

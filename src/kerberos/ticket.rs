@@ -1,0 +1,227 @@
+//! The client's name in a ticket (RFC 4120 5.3), for the key that the ticket is encrypted with.
+//!
+//! GSSAPI tells who the client is as well, and takes a third of the time of a whole sign-in for it.
+//! What is read here is the name of a ticket that GSSAPI has accepted, and of no other: where in the
+//! token it is found is beyond doubt, or nothing is read.
+
+use crate::der::{self, tag};
+
+/// Identifier octets of RFC 4120.
+mod id {
+    /// [APPLICATION 1]
+    pub(super) const TICKET: u8 = 0x61;
+    /// [APPLICATION 3]
+    pub(super) const ENC_TICKET_PART: u8 = 0x63;
+    /// [APPLICATION 14]
+    pub(super) const AP_REQ: u8 = 0x6e;
+}
+
+/// The encrypted part of the ticket in an InitialContextToken (RFC 4121 4.1) that is DER as far as
+/// the ticket goes, with every field of RFC 4120 and no other, and nothing after it. Of such a token
+/// there is one reading only: whoever decodes it finds this ticket.
+pub(super) fn cipher(token: &[u8]) -> Option<&[u8]> {
+    let body = der::only(token, tag::INITIAL_CONTEXT_TOKEN)?;
+    let (_mech, inner) = der::strictly(body, tag::OID)?;
+    let ap_req = der::only(der::only(inner.get(2..)?, id::AP_REQ)?, tag::SEQUENCE)?;
+    let [_pvno, _msg_type, _ap_options, ticket, _authenticator] = fields(ap_req, 0)?;
+    let ticket = der::only(der::only(ticket, id::TICKET)?, tag::SEQUENCE)?;
+    let [_tkt_vno, _realm, _sname, enc_part] = fields(ticket, 0)?;
+    let enc_part = der::only(enc_part, tag::SEQUENCE)?;
+    let cipher = match fields(enc_part, 0) {
+        Some([_etype, _kvno, cipher]) => cipher,
+        // kvno is optional.
+        None => {
+            let (_etype, rest) = der::strictly(enc_part, tag::CONTEXT_0)?;
+            let [cipher] = fields(rest, 2)?;
+            cipher
+        }
+    };
+    der::only(cipher, tag::OCTET_STRING)
+}
+
+/// The client of a decrypted ticket in DER, as RFC 1964 2.1.1 has principals displayed. Control
+/// characters stay what they are; nobody has them.
+pub(super) fn client(enc_ticket_part: &[u8]) -> Option<Vec<u8>> {
+    let part = der::only(der::only(enc_ticket_part, id::ENC_TICKET_PART)?, tag::SEQUENCE)?;
+    let (_flags, rest) = der::strictly(part, tag::CONTEXT_0)?;
+    let (_key, rest) = der::strictly(rest, tag::CONTEXT_0 + 1)?;
+    let (crealm, rest) = der::strictly(rest, tag::CONTEXT_0 + 2)?;
+    let (cname, _) = der::strictly(rest, tag::CONTEXT_0 + 3)?;
+    let crealm = der::only(crealm, tag::GENERAL_STRING)?;
+    let [_name_type, name_string] = fields(der::only(cname, tag::SEQUENCE)?, 0)?;
+    let mut components = der::only(name_string, tag::SEQUENCE)?;
+
+    let mut display = Vec::with_capacity(64);
+    while !components.is_empty() {
+        let (component, rest) = der::strictly(components, tag::GENERAL_STRING)?;
+        quote(component, &mut display);
+        if !rest.is_empty() {
+            display.push(b'/');
+        }
+        components = rest;
+    }
+    display.push(b'@');
+    quote(crealm, &mut display);
+    Some(display)
+}
+
+fn quote(name: &[u8], out: &mut Vec<u8>) {
+    for &byte in name {
+        if matches!(byte, b'/' | b'@' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+}
+
+/// The contents of the fields of a SEQUENCE, numbered from `first`: so many, and no more.
+fn fields<const N: usize>(mut rest: &[u8], first: u8) -> Option<[&[u8]; N]> {
+    let mut fields = [&[][..]; N];
+    for (number, field) in (first..).zip(&mut fields) {
+        (*field, rest) = der::strictly(rest, tag::CONTEXT_0 + number)?;
+    }
+    rest.is_empty().then_some(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    enum Node {
+        Octets(u8, Vec<u8>),
+        Elements(u8, Vec<Node>),
+        /// Without identifier and length.
+        Bare([u8; 2]),
+    }
+
+    /// What is wrong with an element.
+    #[derive(Clone, Copy)]
+    enum Wrong {
+        LongLength,
+        Trailing,
+        Twice,
+    }
+
+    fn octets(tag: u8, contents: &[u8]) -> Node {
+        Node::Octets(tag, contents.to_vec())
+    }
+
+    fn elements(tag: u8, nodes: Vec<Node>) -> Node {
+        Node::Elements(tag, nodes)
+    }
+
+    fn field(number: u8, node: Node) -> Node {
+        elements(tag::CONTEXT_0 + number, vec![node])
+    }
+
+    fn encrypted(kvno: Option<u8>, cipher: &[u8]) -> Node {
+        let mut fields = vec![field(0, octets(tag::INTEGER, &[18]))];
+        fields.extend(kvno.map(|kvno| field(1, octets(tag::INTEGER, &[kvno]))));
+        fields.push(field(2, octets(tag::OCTET_STRING, cipher)));
+        elements(tag::SEQUENCE, fields)
+    }
+
+    fn token(kvno: Option<u8>) -> Node {
+        let sname = elements(tag::SEQUENCE, vec![field(0, octets(tag::INTEGER, &[1]))]);
+        let ticket = vec![
+            field(0, octets(tag::INTEGER, &[5])),
+            field(1, octets(tag::GENERAL_STRING, b"DEMO.TEST")),
+            field(2, sname),
+            field(3, encrypted(kvno, &[7; 300])),
+        ];
+        let ticket = elements(id::TICKET, vec![elements(tag::SEQUENCE, ticket)]);
+        let ap_req = vec![
+            field(0, octets(tag::INTEGER, &[5])),
+            field(1, octets(tag::INTEGER, &[14])),
+            field(2, octets(tag::BIT_STRING, &[0; 5])),
+            field(3, ticket),
+            field(4, octets(tag::SEQUENCE, b"authenticator")),
+        ];
+        let ap_req = elements(id::AP_REQ, vec![elements(tag::SEQUENCE, ap_req)]);
+        let mech = octets(tag::OID, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x12, 1, 2, 2]);
+        elements(tag::INITIAL_CONTEXT_TOKEN, vec![mech, Node::Bare([1, 0]), ap_req])
+    }
+
+    impl Node {
+        /// Writes it, with something wrong with the element that `countdown` ends at.
+        fn write(&self, out: &mut Vec<u8>, countdown: &mut usize, what: Wrong) {
+            let (tag, nodes) = match self {
+                Self::Bare(octets) => return out.extend(octets),
+                Self::Octets(tag, _) => (*tag, &[][..]),
+                Self::Elements(tag, nodes) => (*tag, &nodes[..]),
+            };
+            let wrong = (*countdown == 0).then_some(what);
+            *countdown = countdown.wrapping_sub(1);
+            let mut contents = match self {
+                Self::Octets(_, octets) => octets.clone(),
+                _ => Vec::new(),
+            };
+            nodes.iter().for_each(|node| node.write(&mut contents, countdown, what));
+            let from = out.len();
+            match wrong {
+                Some(Wrong::LongLength) => {
+                    out.extend([tag, 0x84]);
+                    out.extend(u32::try_from(contents.len()).unwrap_or(0).to_be_bytes());
+                }
+                _ => der::begin(out, tag, contents.len()),
+            }
+            out.extend(contents);
+            match wrong {
+                Some(Wrong::Trailing) => out.extend([tag::INTEGER, 1, 0]),
+                Some(Wrong::Twice) => out.extend_from_within(from..),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn a_cipher_is_found_only_where_nobody_would_find_another() {
+        let write = |kvno, mut countdown, what| {
+            let mut out = Vec::new();
+            token(kvno).write(&mut out, &mut countdown, what);
+            out
+        };
+        // The insides of the fields that the cipher is not in.
+        let beside = [5, 7, 9, 14, 16, 18, 19, 20, 24];
+        let cases: [(_, &[usize], usize); 2] = [(Some(3), &[26, 30], 31), (None, &[28], 29)];
+        for (kvno, also_beside, end) in cases {
+            for what in [Wrong::LongLength, Wrong::Trailing, Wrong::Twice] {
+                for at in 0..=end {
+                    let found = cipher(&write(kvno, at, what)) == Some(&[7; 300][..]);
+                    let harmless = [&beside, also_beside].concat().contains(&at);
+                    assert_eq!(found, harmless || at == end, "{kvno:?} {at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_is_displayed_with_what_is_part_of_a_name_quoted() {
+        let name = |components: &[&[u8]], realm: &[u8]| {
+            let string = |name: &&[u8]| octets(tag::GENERAL_STRING, name);
+            let components = components.iter().map(string).collect();
+            let cname = vec![
+                field(0, octets(tag::INTEGER, &[1])),
+                field(1, elements(tag::SEQUENCE, components)),
+            ];
+            let part = vec![
+                field(0, octets(tag::BIT_STRING, &[0; 5])),
+                field(1, octets(tag::SEQUENCE, b"key")),
+                field(2, octets(tag::GENERAL_STRING, realm)),
+                field(3, elements(tag::SEQUENCE, cname)),
+                field(4, octets(tag::SEQUENCE, b"transited")),
+            ];
+            let part = elements(id::ENC_TICKET_PART, vec![elements(tag::SEQUENCE, part)]);
+            let mut out = Vec::new();
+            part.write(&mut out, &mut { usize::MAX }, Wrong::Twice);
+            client(&out)
+        };
+        let display = |text: &[u8]| Some(text.to_vec());
+        assert_eq!(name(&[b"alice"], b"DEMO.TEST"), display(b"alice@DEMO.TEST"));
+        assert_eq!(name(&[b"alice", b"admin"], b"R"), display(b"alice/admin@R"));
+        assert_eq!(name(&[b"a/b@c\\d"], b"R@S"), display(br"a\/b\@c\\d@R\@S"));
+        assert_eq!(name(&[b"", b"x"], b"R"), display(b"/x@R"));
+        assert_eq!(name(&[], b"R"), display(b"@R"));
+        assert_eq!(client(b""), None);
+    }
+}
