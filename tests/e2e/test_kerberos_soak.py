@@ -18,7 +18,7 @@ from itertools import cycle
 import pytest
 
 from conftest import make_server
-from endurance import TROUBLE, descriptors, memory, rounds
+from endurance import ONE_HEAP, TROUBLE, descriptors, memory, rounds
 from krb5_client import Forger, Key, ap_req, keys_of, keytab
 from krb5_world import install
 from raw_http import Connection, authorization
@@ -37,10 +37,10 @@ WIDTH = 8
 # After so many tickets a process has what it needs whatever comes.
 FIRST = 9_600
 ACCEPTS = {"nginx": rounds(19_200, 1_000_000), "httpd": rounds(19_200, 250_000)}
-# For each ticket it may not be 32 bytes, the least that malloc gives. Each of httpd's threads meets for the first time
-# what others have met before.
-MOST_GROWTH = {"nginx": 128 * 1024, "httpd": rounds(500, 400) * 1024}
-assert all(MOST_GROWTH[name] < 32 * accepts for name, accepts in ACCEPTS.items())
+# Room for stacks that get a page deeper, and for a connection that ends. It is exceeded when one ticket in 8 (in the
+# long form one in 100) loses 32 bytes, the least that malloc gives, or keytabs lose what is made for each principal.
+MOST_GROWTH = 64 * 1024
+assert all(rounds(8, 100) * MOST_GROWTH < 32 * accepts for accepts in ACCEPTS.values())
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_nothing_grows_with_the_tickets_that_were_accepted(kind, tickets, client
         print(f"{kind.name}: {ACCEPTS[kind.name]} tickets in {took:.0f} s, {refused.count - before[2]} refused beside",
               f"them, {rotated.count - before[3]} new keytabs: {growth} bytes more than {before[0]};",
               f"{cache.stat().st_size} bytes of replay cache")
-        assert growth < MOST_GROWTH[kind.name]
+        assert growth < MOST_GROWTH
         assert {str(load.worker)} == server.workers()
         assert refused.site.log().lines(TROUBLE) == []
 
@@ -125,9 +125,11 @@ class Refused:
     def __init__(self, site, tickets):
         self.site = site
         self.count = 0
-        (key,) = keys_of(tickets / "one.keytab")[PRINCIPAL]
-        self.right = Forger(PRINCIPAL, key).ticket()
-        self.wrong = Forger(PRINCIPAL, Key.random(key.enctype, key.kvno)).ticket()
+        keys = keys_of(tickets / "many.keytab")
+        self.right = Forger(PRINCIPAL, *keys[PRINCIPAL]).ticket()
+        # For each principal a server makes credentials, whenever it has read its keytab.
+        self.wrong = cycle([Forger(principal, Key.random(key.enctype, key.kvno)).ticket()
+                            for principal, (key,) in keys.items()])
         self.kinds = cycle([self.wrong_key, self.replay, self.garbage, self.half])
 
     def __enter__(self):
@@ -146,7 +148,7 @@ class Refused:
         assert answer.status == status, (answer.status, answer.challenges)
 
     def wrong_key(self):
-        self.send(ap_req(self.wrong))
+        self.send(ap_req(next(self.wrong)))
 
     def replay(self):
         token = ap_req(self.right)
@@ -162,11 +164,11 @@ class Refused:
 
 
 class Rotated:
-    """A keytab that gets another new key as soon as it has been read."""
+    """A keytab of many principals, one of which gets another new key as soon as it has been read."""
 
     def __init__(self, server, tickets):
         self.server = server
-        (self.key,) = keys_of(tickets / "one.keytab")[PRINCIPAL]
+        self.entries = [(principal, key) for principal, (key,) in keys_of(tickets / "many.keytab").items()]
         self.count = 0
         self.log = None
         self.rest_until = 0
@@ -176,11 +178,11 @@ class Rotated:
         if time.monotonic() < self.rest_until:
             return
         self.rest_until = time.monotonic() + 1
-        if self.log is None or self.log.lines("keytab: read again, 2 keys"):
+        if self.log is None or self.log.lines(f"keytab: read again, {len(self.entries) + 1} keys"):
             self.log = Log(self.server.error_log)
             self.count += 1
             new = PRINCIPAL, Key.random(kvno=1 + self.count)
-            install(self.server.directory / "keytab", keytab([(PRINCIPAL, self.key), new]))
+            install(self.server.directory / "keytab", keytab([*self.entries, new]))
 
 
 @contextmanager
@@ -199,16 +201,14 @@ def accepting(kind, tickets, certificates):
             for folder in ("open", "ticket"):
                 (self.directory / "htdocs" / folder).mkdir()
                 (self.directory / "htdocs" / folder / "file").write_text("a file\n")
-            install(self.directory / "keytab", (tickets / "one.keytab").read_bytes())
+            install(self.directory / "keytab", (tickets / "many.keytab").read_bytes())
             self.replays.mkdir()
             if IS_ROOT:
                 shutil.chown(self.replays, "www-data")
             return super().start(wrapper)
 
         def environment(self, for_test=False):
-            """Threads do not keep memory apart from one another, which would hide what grows."""
-            return {**(super().environment(for_test) or os.environ), "MALLOC_ARENA_MAX": "1",
-                    "KRB5RCACHEDIR": str(self.replays)}
+            return {**(super().environment(for_test) or os.environ), **ONE_HEAP, "KRB5RCACHEDIR": str(self.replays)}
 
     with tempfile.TemporaryDirectory(prefix="negotiate-auth-") as name, ExitStack() as stack:
         directory = pathlib.Path(name)
