@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+import ad_world
 import application
 from krb5_world import running_realms, with_kerberos
 from servers import Httpd, NewestNginx, Nginx, Site, site_files
@@ -80,6 +81,18 @@ def running_with_kerberos(realms, certificates):
         stack.callback(shutil.rmtree, directory)
         yield {name: stack.enter_context(make_server(with_kerberos(kind, realms), directory / name, certificates))
                for name, kind in SERVERS.items()}
+
+
+@pytest.fixture(scope="session")
+def domain_snapshot():
+    return ad_world.snapshot()
+
+
+@pytest.fixture(scope="module")
+def domain(domain_snapshot):
+    """An Active Directory of the module's own."""
+    with ad_world.running_domain(domain_snapshot) as domain:
+        yield domain
 
 
 @pytest.fixture(params=SERVERS)
