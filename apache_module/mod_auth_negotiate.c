@@ -30,6 +30,8 @@
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
 #define AUTH_TYPE "Negotiate"
+#define ENV_PREFIX "NEGOTIATE_"
+#define ENV_PREFIX_LEN (sizeof(ENV_PREFIX) - 1)
 
 typedef struct {
     auth_config *options;       /* NULL: none is set */
@@ -62,7 +64,6 @@ typedef struct {
  */
 typedef struct {
     auth_negotiate_client *client;      /* NULL: not asked for yet */
-    const request_rec *served;          /* which of them has got so far */
     const char *reason;                 /* NULL before the first step */
     char *user;                         /* who has signed in, or NULL */
     const char *env_user;               /* what else is known of the user */
@@ -73,7 +74,9 @@ typedef struct {
     apr_array_header_t *refused;        /* of the last refusal, or NULL */
     int status;                         /* of a refusal that stands, or 0 */
     unsigned int forwarded:1;           /* it came through a proxy */
+    unsigned int channel_bound:1;       /* with that user */
     unsigned int stepped:1;             /* the client's token was taken */
+    unsigned int served:1;              /* its own request is answered */
     unsigned int sent:1;
 } auth_negotiate_request;
 
@@ -81,8 +84,19 @@ module AP_MODULE_DECLARE_DATA auth_negotiate_module;
 
 static ap_filter_rec_t *answer_filter_handle;
 
+/* Stands in the place of the record where a request that has none is being
+ * answered.
+ */
+static const auth_negotiate_request served_alone = { .served = 1 };
+
 /* Filled while a configuration is read, else NULL. */
 static apr_array_header_t *sections;
+
+static int is_our_type(const char *type)
+{
+    return type != NULL && (strcmp(type, AUTH_TYPE) == 0
+                            || ap_cstr_casecmp(type, AUTH_TYPE) == 0);
+}
 
 /* Configuration */
 
@@ -187,7 +201,7 @@ static const char *see_authtype(cmd_parms *cmd, void *dir_conf,
     if (ap_find_linked_module("mod_authn_core.c") == NULL) {
         return "AuthType needs mod_authn_core";
     }
-    if (!ap_cstr_casecmp(type, AUTH_TYPE)) {
+    if (is_our_type(type)) {
         note_section(cmd, dir_conf, place(cmd));
     }
     return DECLINE_CMD;
@@ -315,10 +329,37 @@ static request_rec *first_request(request_rec *r)
     return r;
 }
 
+/* NULL, served_alone, or, of a first request, the record. */
+static auth_negotiate_request *get_place(const request_rec *r)
+{
+    return ap_get_module_config(r->request_config, &auth_negotiate_module);
+}
+
 static auth_negotiate_request *find_record(request_rec *r)
 {
-    return ap_get_module_config(first_request(r)->request_config,
-                                &auth_negotiate_module);
+    auth_negotiate_request *record = get_place(first_request(r));
+
+    return record == &served_alone ? NULL : record;
+}
+
+static int is_served(const request_rec *r)
+{
+    const auth_negotiate_request *record = get_place(r);
+
+    return record != NULL && record->served;
+}
+
+static void mark_served(request_rec *r)
+{
+    auth_negotiate_request *record = get_place(r);
+
+    if (record == NULL) {
+        ap_set_module_config(r->request_config, &auth_negotiate_module,
+                             (void *)&served_alone);
+    }
+    else if (record != &served_alone) {
+        record->served = 1;
+    }
 }
 
 static apr_status_t end_session(void *session)
@@ -364,6 +405,7 @@ static auth_negotiate_request *get_record(request_rec *first)
 
     if (record == NULL) {
         record = apr_pcalloc(first->pool, sizeof(*record));
+        record->served = is_served(first);
         ap_set_module_config(first->request_config, &auth_negotiate_module,
                              record);
     }
@@ -397,10 +439,11 @@ static int is_persistent(request_rec *r)
             || ap_find_token(r->pool, connection, "keep-alive"));
 }
 
-static apr_uint32_t request_flags(request_rec *r)
+static apr_uint32_t request_flags(request_rec *r,
+                                  const auth_negotiate_request *record)
 {
     return (is_persistent(r) ? AUTH_REQUEST_PERSISTENT : 0)
-        | (find_record(r)->forwarded ? AUTH_REQUEST_FORWARDED : 0)
+        | (record->forwarded ? AUTH_REQUEST_FORWARDED : 0)
         | (ap_ssl_conn_is_ssl(r->connection) ? AUTH_REQUEST_TLS : 0)
         | (r->proxyreq == PROXYREQ_PROXY ? AUTH_REQUEST_PROXY : 0);
 }
@@ -413,7 +456,8 @@ static auth_str to_auth_str(const char *s)
 }
 
 /* A request without credentials. */
-static auth_request describe_request(request_rec *r)
+static auth_request describe_request(request_rec *r,
+                                     const auth_negotiate_request *record)
 {
     auth_request request;
 
@@ -422,7 +466,7 @@ static auth_request describe_request(request_rec *r)
     request.method = to_auth_str(r->method);
     request.host = to_auth_str(r->hostname);
     request.http_version = r->proto_num;
-    request.flags = request_flags(r);
+    request.flags = request_flags(r, record);
     request.peer = to_auth_str(r->connection->client_ip);
     return request;
 }
@@ -436,15 +480,15 @@ static int add_value(void *values, const char *name, const char *value)
 static void add_credentials(request_rec *r, auth_negotiate_client *client,
                             auth_request *request)
 {
-    apr_array_header_t *values = apr_array_make(r->pool, 1, sizeof(auth_str));
+    const char *name = r->proxyreq == PROXYREQ_PROXY ? "Proxy-Authorization"
+                                                     : "Authorization";
+    apr_array_header_t *values;
 
-    apr_table_do(add_value, values, r->headers_in,
-                 r->proxyreq == PROXYREQ_PROXY ? "Proxy-Authorization"
-                                               : "Authorization",
-                 NULL);
-    if (values->nelts == 0) {
+    if (apr_table_get(r->headers_in, name) == NULL) {
         return;
     }
+    values = apr_array_make(r->pool, 1, sizeof(auth_str));
+    apr_table_do(add_value, values, r->headers_in, name, NULL);
     request->authorization = (auth_str *)values->elts;
     request->authorization_count = values->nelts;
 
@@ -486,7 +530,8 @@ static char *copy_str(apr_pool_t *p, auth_str str)
 /* The answer is sent, and logged, when the session may have seen the next
  * request already: all that is kept of a step is a copy.
  */
-static apr_array_header_t *copy_fields(apr_pool_t *p, auth_session *session)
+static apr_array_header_t *copy_fields(apr_pool_t *p,
+                                       const auth_session *session)
 {
     apr_array_header_t *fields = NULL;
     auth_negotiate_field *field;
@@ -539,15 +584,56 @@ static void log_notice(request_rec *r, auth_session *session)
     }
 }
 
+/* Whether there may be variables of ours: from SetEnvIf, from the request that
+ * a subrequest belongs to, or from a step before.
+ */
+static int has_env(const apr_table_t *env)
+{
+    const apr_array_header_t *vars = apr_table_elts(env);
+    const char *name;
+    int i;
+
+    for (i = 0; i < vars->nelts; i++) {
+        name = APR_ARRAY_IDX(vars, i, apr_table_entry_t).key;
+        if (name != NULL
+            && !ap_cstr_casecmpn(name, ENV_PREFIX, ENV_PREFIX_LEN)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void unset_identity(apr_table_t *env)
+{
+    apr_table_unset(env, "NEGOTIATE_USER");
+    apr_table_unset(env, "NEGOTIATE_DOMAIN");
+    apr_table_unset(env, "NEGOTIATE_MECHANISM");
+    apr_table_unset(env, "NEGOTIATE_CHANNEL_BOUND");
+}
+
+/* A table compares each name with all that begin alike: mostly there are none
+ * yet, and all are added.
+ */
 static void set_env(request_rec *r, auth_negotiate_request *record)
 {
     apr_table_t *env = r->subprocess_env;
+    int known = record->user != NULL && r->user == record->user;
 
-    apr_table_setn(env, "NEGOTIATE_REASON", record->reason);
-    if (record->user != NULL && r->user == record->user) {
-        apr_table_setn(env, "NEGOTIATE_USER", record->env_user);
-        apr_table_setn(env, "NEGOTIATE_DOMAIN", record->env_domain);
-        apr_table_setn(env, "NEGOTIATE_MECHANISM", record->env_mechanism);
+    if (has_env(env)) {
+        apr_table_unset(env, "NEGOTIATE_REASON");
+        if (known) {
+            unset_identity(env);
+        }
+    }
+
+    apr_table_addn(env, "NEGOTIATE_REASON", record->reason);
+    if (known) {
+        apr_table_addn(env, "NEGOTIATE_USER", record->env_user);
+        apr_table_addn(env, "NEGOTIATE_DOMAIN", record->env_domain);
+        apr_table_addn(env, "NEGOTIATE_MECHANISM", record->env_mechanism);
+        if (record->channel_bound) {
+            apr_table_addn(env, "NEGOTIATE_CHANNEL_BOUND", "1");
+        }
     }
     if (r->main == NULL) {
         record->published = r;
@@ -568,25 +654,40 @@ static int publish(request_rec *r)
     return OK;
 }
 
+/* The copy of str that is made where *end points to. */
+static char *append_str(char **end, auth_str str)
+{
+    char *copy = *end;
+
+    memcpy(copy, str.data, str.len);
+    copy[str.len] = '\0';
+    *end += str.len + 1;
+    return copy;
+}
+
 static int accept_user(request_rec *r, apr_pool_t *p,
                        auth_negotiate_request *record)
 {
-    auth_session *session = record->client->session;
+    const auth_session *session = record->client->session;
     auth_str name = auth_name(session);
+    auth_str user = auth_user(session);
+    auth_str domain = auth_domain(session);
+    char *end = apr_palloc(p, name.len + user.len + domain.len + 3);
 
     /* Other parts of the request may have this pointer for their user. */
     if (record->user == NULL || strcmp(record->user, name.data)) {
-        record->user = copy_str(p, name);
+        record->user = append_str(&end, name);
     }
-    record->env_user = copy_str(p, auth_user(session));
-    record->env_domain = copy_str(p, auth_domain(session));
-    record->env_mechanism = copy_str(p, auth_mechanism(session));
+    record->env_user = append_str(&end, user);
+    record->env_domain = append_str(&end, domain);
+    record->env_mechanism = auth_mechanism(session).data;
+    record->channel_bound = auth_channel_bound(session);
     if (record->accepted == NULL) {
         record->accepted = copy_fields(p, session);
     }
 
     r->user = record->user;
-    r->ap_auth_type = copy_str(p, auth_scheme(session));
+    r->ap_auth_type = (char *)auth_scheme(session).data;
     set_env(r, record);
     return OK;
 }
@@ -610,15 +711,14 @@ static void keep_for_next_leg(request_rec *r, auth_negotiate_client *client)
  * does, and of a subrequest that looks ahead (DirectoryIndex, %{LA-U:...}). An
  * error document comes too late for that, and what a page includes never does.
  */
-static int may_answer(const request_rec *r,
-                      const auth_negotiate_request *record)
+static int may_answer(const request_rec *r)
 {
     const request_rec *top = r;
 
     while (top->main != NULL) {
         top = top->main;
     }
-    return top->status == HTTP_OK && (top == r || top != record->served);
+    return top->status == HTTP_OK && (top == r || !is_served(top));
 }
 
 static int refuse(request_rec *r, apr_pool_t *p,
@@ -629,16 +729,14 @@ static int refuse(request_rec *r, apr_pool_t *p,
     if (!ap_is_HTTP_ERROR(status)) {
         status = HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (may_answer(r, record)) {
+    if (may_answer(r)) {
         record->refused = copy_fields(p, record->client->session);
     }
     if (r->main == NULL) {
         record->status = status;
     }
 
-    apr_table_unset(r->subprocess_env, "NEGOTIATE_USER");
-    apr_table_unset(r->subprocess_env, "NEGOTIATE_DOMAIN");
-    apr_table_unset(r->subprocess_env, "NEGOTIATE_MECHANISM");
+    unset_identity(r->subprocess_env);
     set_env(r, record);
     return status;
 }
@@ -657,7 +755,7 @@ static int authenticate(request_rec *r)
     const char *reason;
     int known;
 
-    if (type == NULL || ap_cstr_casecmp(type, AUTH_TYPE)) {
+    if (!is_our_type(type)) {
         return DECLINED;
     }
 
@@ -672,11 +770,11 @@ static int authenticate(request_rec *r)
         record->client = get_client(first);
     }
     session = record->client->session;
-    request = describe_request(first);
+    request = describe_request(first, record);
     if (record->stepped) {
         request.flags |= AUTH_REQUEST_AGAIN;
     }
-    else if (may_answer(r, record)) {
+    else if (may_answer(r)) {
         record->stepped = 1;
         add_credentials(first, record->client, &request);
     }
@@ -693,7 +791,9 @@ static int authenticate(request_rec *r)
 
     /* The access log may look at either. */
     record->reason = reason;
-    apr_table_setn(first->subprocess_env, "NEGOTIATE_REASON", reason);
+    if (r != first) {
+        apr_table_setn(first->subprocess_env, "NEGOTIATE_REASON", reason);
+    }
 
     if (verdict == AUTH_ACCEPTED) {
         return accept_user(r, first->pool, record);
@@ -714,13 +814,13 @@ static int note_auth_failure(request_rec *r, const char *type)
     auth_request request;
     auth_session *stranger;
 
-    if (ap_cstr_casecmp(type, AUTH_TYPE)) {
+    if (!is_our_type(type)) {
         return DECLINED;
     }
 
     record = get_record(first);
     if (record->status == 0) {
-        request = describe_request(first);
+        request = describe_request(first, record);
         request.flags |= AUTH_REQUEST_PERSISTENT;
         stranger = auth_begin(0);
         step(r, stranger, &request);
@@ -767,9 +867,10 @@ static void insert_answer_filter(request_rec *r)
     if (r->main != NULL) {
         return;
     }
-    record = get_record(first_request(r));
-    record->served = r;
-    if (record->accepted != NULL || record->refused != NULL) {
+    mark_served(r);
+    record = find_record(r);
+    if (record != NULL
+        && (record->accepted != NULL || record->refused != NULL)) {
         ap_add_output_filter_handle(answer_filter_handle, record, r,
                                     r->connection);
     }

@@ -383,13 +383,13 @@ struct auth_str auth_user(const auth_session *session);
 struct auth_str auth_domain(const auth_session *session);
 
 /**
- * Returns the mechanism that proved the identity: "ntlm".
+ * Returns the mechanism that proved the identity: "kerberos" or "ntlm". Static.
  */
 struct auth_str auth_mechanism(const auth_session *session);
 
 /**
  * Returns the HTTP authentication scheme that the client signed in with:
- * "NTLM" or "Negotiate".
+ * "NTLM" or "Negotiate". Static.
  */
 struct auth_str auth_scheme(const auth_session *session);
 

@@ -11,7 +11,7 @@
 
 
 #define NGX_HTTP_AUTH_NEGOTIATE_MAX_TEXT  1024
-#define NGX_HTTP_AUTH_NEGOTIATE_VARS      4
+#define NGX_HTTP_AUTH_NEGOTIATE_VARS      5
 
 
 typedef struct {
@@ -57,6 +57,8 @@ static ngx_int_t ngx_http_auth_negotiate_remote_user(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_auth_negotiate_value(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, auth_str value);
+static auth_str ngx_http_auth_negotiate_channel_bound(
+    const auth_session *session);
 static auth_str ngx_http_auth_negotiate_reason(const auth_session *session);
 
 static char *ngx_http_auth_negotiate(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -177,6 +179,10 @@ static ngx_http_variable_t  ngx_http_auth_negotiate_vars[] = {
 
     { ngx_string("auth_negotiate_mechanism"), NULL,
       ngx_http_auth_negotiate_variable, (uintptr_t) auth_mechanism, 0, 0 },
+
+    { ngx_string("auth_negotiate_channel_bound"), NULL,
+      ngx_http_auth_negotiate_variable,
+      (uintptr_t) ngx_http_auth_negotiate_channel_bound, 0, 0 },
 
     { ngx_string("auth_negotiate_reason"), NULL,
       ngx_http_auth_negotiate_variable,
@@ -582,6 +588,18 @@ ngx_http_auth_negotiate_value(ngx_http_request_t *r,
     v->data = p;
 
     return NGX_OK;
+}
+
+
+static auth_str
+ngx_http_auth_negotiate_channel_bound(const auth_session *session)
+{
+    auth_str  value;
+
+    value.data = "1";
+    value.len = auth_channel_bound(session) ? 1 : 0;
+
+    return value;
 }
 
 

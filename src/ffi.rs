@@ -428,14 +428,14 @@ pub extern "C" fn auth_domain(session: Option<&Session>) -> auth_str {
     identity_text(session, |identity| identity.domain())
 }
 
-/// Returns the mechanism that proved the identity: "ntlm".
+/// Returns the mechanism that proved the identity: "kerberos" or "ntlm". Static.
 #[unsafe(no_mangle)]
 pub extern "C" fn auth_mechanism(session: Option<&Session>) -> auth_str {
     identity_text(session, |identity| identity.mechanism())
 }
 
 /// Returns the HTTP authentication scheme that the client signed in with:
-/// "NTLM" or "Negotiate".
+/// "NTLM" or "Negotiate". Static.
 #[unsafe(no_mangle)]
 pub extern "C" fn auth_scheme(session: Option<&Session>) -> auth_str {
     identity_text(session, |identity| identity.scheme())

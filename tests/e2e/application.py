@@ -54,6 +54,8 @@ class Proxied(http.server.BaseHTTPRequestHandler):
         headers = {name.lower(): value.encode("latin-1").decode() for name, value in self.headers.items()}
         body = self.body(headers)
         negotiate = {key: headers.get("x-auth-" + key, "") for key in ("user", "domain", "mechanism", "reason")}
+        if "x-auth-channel-bound" in headers:
+            negotiate["channel_bound"] = headers["x-auth-channel-bound"]
         text = describe(headers.get("x-remote-user", ""), negotiate, self.command, self.path, headers, body)
         self.server.journal.add(text)
         self.send_response(200)

@@ -174,3 +174,8 @@ def is_bound(log):
     found = {", bound to its TLS connection" in line for line in log.lines("0 signed-in")}
     assert len(found) <= 1, log.lines()
     return found.pop() if found else None
+
+
+def is_told_bound(answer):
+    """Whether the variable says so of who asked for this."""
+    return {"1": True, "": False}[answer.headers["X-Bound"] or ""]

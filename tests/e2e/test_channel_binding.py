@@ -4,7 +4,7 @@ import pytest
 
 from ntlm_client import ABSENT, WRONG, ZERO, channel_binding, negotiate
 from raw_http import Connection, authorization
-from world import ALICE
+from world import ALICE, BOB
 
 REFUSED = {
     ("allow", "zero"): "wrong-channel-binding",
@@ -29,8 +29,9 @@ def test_over_https(secure_site, bindings, mode, sent):
         answer = connection.sign_in(ALICE, path, binding=bindings[sent])
         reason = REFUSED.get((mode, sent))
         if reason is None:
-            assert answer.user == ALICE.name
-            assert connection.request(path).user == ALICE.name
+            bound = "1" if mode != "off" and sent == "right" else None
+            for answer in (answer, connection.request(path)):
+                assert (answer.user, answer.json["negotiate"].get("channel_bound")) == (ALICE.name, bound)
         else:
             assert (answer.status, answer.challenges) == (401, ["NTLM"])
             assert [name for name in log.refusals() if name.endswith("binding")] == [reason]
@@ -44,11 +45,20 @@ def test_without_configuration_the_mode_is_allow(secure_site, bindings, sent):
         assert answer.status == (401 if ("allow", sent) in REFUSED else 200)
 
 
+def test_who_signs_in_anew_is_bound_anew(secure_site, bindings):
+    with Connection(secure_site) as connection:
+        for user, sent, bound in ((ALICE, "right", "1"), (BOB, "absent", None), (ALICE, "right", "1")):
+            connection.sign_in(user, binding=bindings[sent])
+            answer = connection.request("/")
+            assert (answer.user, answer.json["negotiate"].get("channel_bound")) == (user.name, bound)
+
+
 @pytest.mark.parametrize("mode", ["off", "allow"])
 @pytest.mark.parametrize("sent", ["right", "absent", "zero", "wrong"])
 def test_over_http_nothing_is_checked(plain_site, bindings, mode, sent):
     with Connection(plain_site) as connection:
-        assert connection.sign_in(ALICE, f"/binding/{mode}/", binding=bindings[sent]).user == ALICE.name
+        answer = connection.sign_in(ALICE, f"/binding/{mode}/", binding=bindings[sent])
+        assert (answer.user, answer.json["negotiate"].get("channel_bound")) == (ALICE.name, None)
 
 
 @pytest.mark.parametrize("sent", ["right", "absent", "zero", "wrong"])

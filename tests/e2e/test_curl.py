@@ -7,6 +7,7 @@ import uuid
 import pytest
 
 from curl import curl, sign_in
+from servers import Httpd
 from world import ALICE, BOB, DISABLED, UNKNOWN, ZOE
 
 
@@ -32,8 +33,10 @@ def test_a_posted_body_reaches_the_application_once_and_whole(site, size, tmp_pa
     body = bytes(index * 7 % 256 for index in range(size))
     (tmp_path / "body").write_bytes(body)
     test_id = str(uuid.uuid4())
+    # Over HTTP/2 curl 7.88 takes an answer that comes before the end of its upload for none at all, at times.
+    version = "--http1.1" if size and isinstance(site.server, Httpd) else None
     (transfer,) = curl(site, *sign_in(ALICE), "--data-binary", f"@{tmp_path}/body",
-                       "--header", f"X-Test-Id: {test_id}", site.url("/post"))
+                       "--header", f"X-Test-Id: {test_id}", site.url("/post"), version=version)
     assert transfer.user == ALICE.name
     (seen,) = site.server.journal.runs(test_id)
     assert (seen["method"], seen["length"]) == ("POST", size)

@@ -55,6 +55,21 @@ def test_a_header_of_the_client_does_not_name_the_user(site, name):
         assert connection.request("/public/", (name, ALICE.name)).user == ""
 
 
+@pytest.mark.parametrize("name", ["X-Auth-Channel-Bound", "Negotiate-Channel-Bound", "NEGOTIATE_CHANNEL_BOUND"])
+def test_a_header_of_the_client_does_not_say_that_it_is_bound(site, name):
+    with Connection(site) as connection:
+        for answer in (connection.sign_in(ALICE, "/", (name, "1")), connection.request("/", (name, "1"))):
+            assert (answer.user, answer.json["negotiate"].get("channel_bound")) == (ALICE.name, None)
+
+
+def test_variables_of_our_names_are_ours_where_someone_has_signed_in(httpd_site):
+    claim = ("X-Claim", "mallory")
+    known = {"user": ALICE.user, "domain": ALICE.domain, "mechanism": "ntlm", "reason": "signed-in"}
+    with Connection(httpd_site) as connection:
+        for answer in (connection.sign_in(ALICE, "/claimed/", claim), connection.request("/claimed/", claim)):
+            assert (answer.user, answer.json["negotiate"]) == (ALICE.name, known)
+
+
 def test_two_authorization_headers_are_refused(site):
     with Connection(site) as connection:
         assert connection.sign_in(ALICE).user == ALICE.name

@@ -18,7 +18,7 @@ from impacket.krb5 import crypto
 
 from bindings import (
     BESIDE, COMPARED, ECDSA, MODES, PLACES, RSA, SENT, UNDEFINED, UNKNOWN, VARIABLE, Connections, Place, alone, cells,
-    is_bound, is_resumed, make_client, running_servers)
+    is_bound, is_resumed, is_told_bound, make_client, running_servers)
 from conftest import SERVERS, make_server
 from endurance import rounds
 from krb5_client import NAME, ap_req, gss_checksum, integer, octets, sequence, shown
@@ -92,7 +92,9 @@ def sign_in(connection, server, path, token):
     """Returns the status, who the server says it is, why it refuses, and whether a sign-in was bound."""
     log = Log(server.error_log)
     answer = connection.request(path, shown(token))
-    return answer, (answer.status, answer.headers["X-User"] or "", log.refusals(), is_bound(log))
+    bound = is_bound(log)
+    assert is_told_bound(answer) == bool(bound)
+    return answer, (answer.status, answer.headers["X-User"] or "", log.refusals(), bound)
 
 
 def verdict(refused, bound, status=401):
@@ -337,6 +339,7 @@ def test_ntlm_is_bound_to_what_ends_tls_if_that_shares_no_connections(behind, si
         assert (answer.status, answer.headers["X-User"] or "") == ((401, "") if refused else (200, ALICE.name))
         assert log.refusals() == ([refused] if refused else [])
         assert is_bound(log) is (None if refused else True)
+        assert is_told_bound(answer) == (not refused)
 
 
 def test_without_that_ntlm_is_not_offered_through_it(behind):
