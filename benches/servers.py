@@ -76,13 +76,20 @@ class Server:
 
     def __exit__(self, *_):
         try:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(DEADLINE)
+            until(self.ends, f"{self.kind.name} to end")
             until(lambda: not is_group(self.process.pid), f"{self.kind.name}'s processes to end")
         finally:
             if is_group(self.process.pid):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.output.close()
+
+    def ends(self):
+        """An nginx that is one process overlooks a signal that comes just before it waits for events: once more then."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(1) is not None
+        except subprocess.TimeoutExpired:
+            return False
 
     def command(self):
         configuration = self.directory / "conf"
