@@ -18,8 +18,8 @@ use negotiate_auth::http::Authorization;
 use negotiate_auth::ntlm::av_pair::AvPairs;
 use negotiate_auth::ntlm::message::{Authenticate, Challenge, Negotiate, Ntlmv2Response};
 use negotiate_auth::ntlm::{
-    Challenged, ChannelBindings, Context, FileTime, MicPolicy, Policy, SIGNATURE, ServerNames,
-    ServiceNames, crypto,
+    Authority, Challenged, ChannelBindings, Context, FileTime, MicPolicy, Policy, SIGNATURE,
+    ServerNames, ServiceNames, crypto,
 };
 use negotiate_auth::reason::Reason;
 use negotiate_auth::secret::Secret;
@@ -222,7 +222,7 @@ fn answer(token: &[u8]) {
         let challenged = Challenged::answer(&negotiate, names(), &SERVER_CHALLENGE, timestamp);
         let challenged = challenged.expect("our own CHALLENGE");
         let context = Context {
-            accounts: &Alice::new(),
+            authority: Authority::Hashes(&Alice::new()),
             names: names(),
             policy: Policy { mic, ..Policy::default() },
             channel_bindings,

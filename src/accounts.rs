@@ -5,20 +5,24 @@ mod entry;
 mod file;
 #[cfg(feature = "slow-accounts")]
 mod slow;
+mod winbind;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 pub use backend::Backend;
-pub(crate) use backend::Busy;
+pub(crate) use backend::{Busy, Needed};
 pub use entry::{Entry, EntryError};
 pub use file::{AccountsFile, open};
 #[cfg(feature = "slow-accounts")]
 pub use slow::SlowFile;
+pub(crate) use winbind::Reply;
+pub use winbind::Winbind;
 
 use crate::names::Name;
 use crate::ntlm::ServerNames;
 use crate::secret::Secret;
+use crate::sid::Sid;
 use crate::text::Text;
 
 /// Knows accounts by their NT hashes.
@@ -36,10 +40,24 @@ pub struct Account {
     domain: Text,
     user: Text,
     groups: Arc<[Text]>,
+    /// A directory of accounts has them.
+    sid: Option<Box<Text>>,
     nt_hash: Option<Secret<16>>,
 }
 
 impl Account {
+    /// One that a domain controller knows.
+    pub(crate) fn of_domain(domain: &str, user: &str, sid: &Sid, groups: Vec<Text>) -> Self {
+        Self {
+            name: Text::concat(&[domain, "\\", user]),
+            domain: domain.to_owned().into(),
+            user: user.to_owned().into(),
+            groups: groups.into(),
+            sid: Some(Box::new(sid.to_string().into())),
+            nt_hash: None,
+        }
+    }
+
     /// `DOMAIN\user`.
     pub fn name(&self) -> &Text {
         &self.name
@@ -60,13 +78,24 @@ impl Account {
         &self.groups
     }
 
-    /// Whether nobody can sign in to it.
+    /// The security identifier; "" in a file of accounts.
+    pub fn sid(&self) -> &Text {
+        static NONE: Text = Text::EMPTY;
+        self.sid.as_deref().unwrap_or(&NONE)
+    }
+
+    /// Whether nobody can sign in to it with a hash.
     pub fn is_disabled(&self) -> bool {
         self.nt_hash.is_none()
     }
 
     pub(crate) fn nt_hash(&self) -> Option<&Secret<16>> {
         self.nt_hash.as_ref()
+    }
+
+    /// Whether two say the same of an account of a domain.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        (&self.sid, &self.name, &self.groups) == (&other.sid, &other.name, &other.groups)
     }
 
     /// Whether a sign-in to `self` still stands with what `other`, a later reading, says.
@@ -82,6 +111,7 @@ impl From<Entry> for Account {
             domain: entry.domain.into(),
             user: entry.user.into(),
             groups: entry.groups.into_iter().map(Text::from).collect(),
+            sid: None,
             nt_hash: entry.nt_hash,
         }
     }

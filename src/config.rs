@@ -16,6 +16,7 @@ use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 
 pub use scope::{Rules, Scope};
+pub(crate) use value::MAX_DNS;
 pub use value::{ChannelBindingMode, Mechanism, Network, ServiceName};
 
 use crate::accounts::Backend;
@@ -111,8 +112,8 @@ options! {
         "PATH", "none",
         "The keytab with this server's keys for Kerberos, of which those for HTTP count; a relative path starts from the server's folder of configuration.";
     accounts: Backend = value::accounts, Scope,
-        "file:PATH", "none",
-        "Where the accounts for NTLM are; a relative path starts from the server's folder of configuration.";
+        "file:PATH | winbind", "none",
+        "Where the accounts for NTLM are: in a file (a relative path starts from the server's folder of configuration), or in the domain that winbindd belongs to.";
     domain: Arc<DomainNames> = value::domain, Scope,
         "NETBIOS [DNS]", "the computer's own name",
         "The domain that a name without a domain belongs to: its NetBIOS name and its DNS name.";

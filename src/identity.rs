@@ -178,7 +178,10 @@ impl Identity {
     /// The security identifier; neither a file of accounts nor a ticket alone has one.
     pub fn sid(&self) -> &Text {
         static NONE: Text = Text::EMPTY;
-        &NONE
+        match &self.who {
+            Who::Kerberos(_) => &NONE,
+            Who::Ntlm(account) => account.sid(),
+        }
     }
 
     /// The index-th group, "" past the last.

@@ -29,6 +29,7 @@ pub mod reader;
 pub mod reason;
 pub mod secret;
 pub mod session;
+pub mod sid;
 pub mod spnego;
 pub mod text;
 pub mod watched;

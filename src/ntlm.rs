@@ -4,6 +4,7 @@
 pub mod av_pair;
 pub mod crypto;
 pub mod flags;
+mod inquiry;
 pub mod message;
 mod server_names;
 pub mod session_security;
@@ -11,9 +12,12 @@ mod verify;
 
 use std::time::Duration;
 
+pub use inquiry::{Answer, Question, Refused, Vouched};
 pub use message::{MAX_MESSAGE, SIGNATURE};
 pub use server_names::ServerNames;
-pub use verify::{ChannelBindings, Claim, Context, MicPolicy, Policy, Proof, ServiceNames};
+pub use verify::{
+    Authority, ChannelBindings, Claim, Context, MicPolicy, Policy, Proof, ServiceNames,
+};
 
 use crate::reason::Reason;
 use message::{Challenge, ChallengeParts, Malformed, MessageType, Negotiate};
@@ -94,13 +98,14 @@ impl Challenged {
         size_of::<Self>() + self.challenge().len()
     }
 
-    /// Looks for what speaks against the AUTHENTICATE without any key: no account is looked up.
-    pub fn precheck(&self, token: &[u8], context: &Context<'_>) -> Result<(), Reason> {
+    /// Looks for what speaks against the AUTHENTICATE without any key, and works out what a domain
+    /// controller would be asked about it.
+    pub fn question(&self, token: &[u8], context: &Context<'_>) -> Result<Question, Reason> {
         if token.len() > MAX_MESSAGE {
             return Err(Reason::TooLarge);
         }
         let challenge = Challenge::read(self.challenge())?;
-        verify::Attempt::read(&challenge, token, context)?.account(context.names).map(|_| ())
+        verify::Attempt::read(&challenge, token, context)?.question(&challenge, context)
     }
 
     /// Judges the AUTHENTICATE (3.2.5.1.2).

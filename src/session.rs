@@ -27,7 +27,7 @@ pub use request::Request;
 
 pub use crate::http::{Field, HeaderKind};
 
-use crate::accounts::Backend;
+use crate::accounts::{Backend, Reply};
 use crate::config::{ChannelBindingMode, Config, Effective, Rules, Scope};
 use crate::http::{Authorization, Scheme};
 use crate::identity::{Identity, Nameless};
@@ -37,6 +37,7 @@ use crate::names::Escaped;
 use crate::naming::Naming;
 use crate::ntlm::FileTime;
 use crate::reason::Reason;
+use crate::spnego::Negotiation;
 use crate::text::Text;
 use crate::watched::Notice;
 
@@ -101,8 +102,10 @@ struct Suspended {
 
 /// What the step goes on with.
 enum Next {
-    /// Judging an AUTHENTICATE.
-    Judge { handshake: Box<Handshake>, token: Box<[u8]>, rules: Rules },
+    /// Answering a NEGOTIATE.
+    Challenge { scheme: Scheme, message: Box<[u8]>, negotiation: Option<Box<Negotiation>> },
+    /// Judging an AUTHENTICATE, by the answer to a question if there was one.
+    Judge { handshake: Box<Handshake>, token: Box<[u8]>, rules: Rules, reply: Option<Reply> },
     /// Judging a ticket.
     Accept { leg: ticket::Leg<Box<[u8]>>, rules: Rules },
     /// Serving who has signed in before.
@@ -506,8 +509,12 @@ impl Session {
             Some(job) if Arc::ptr_eq(&job, &suspended.job.0) && job.is_finished() => {
                 let Suspended { scope, facts, next, .. } = *suspended;
                 let verdict = match next {
-                    Next::Judge { handshake, token, rules } => {
-                        self.judge(handshake, &token, &rules, &facts)
+                    Next::Challenge { scheme, message, negotiation } => {
+                        self.challenge_domain(&scope, scheme, &message, negotiation, &facts)
+                    }
+                    Next::Judge { handshake, token, rules, reply } => {
+                        let answer = reply.as_ref().and_then(|reply| reply.get());
+                        self.judge(handshake, &token, &rules, &facts, answer)
                     }
                     Next::Accept { leg, rules } => self.accept(&scope, leg, &rules, &facts),
                     Next::Serve { naming } => self.serve(&scope, &naming, &facts, Entrance::Known),
@@ -519,15 +526,24 @@ impl Session {
                 verdict
             }
             _ => {
+                let scope = suspended.scope.clone();
                 let subject = match &suspended.next {
-                    Next::Judge { handshake, token, .. } => handshake.claim(token),
+                    Next::Judge { handshake, token, .. } => {
+                        if let Some(accounts) = &scope.accounts {
+                            accounts.missed_deadline();
+                        }
+                        handshake.claim(token)
+                    }
                     Next::Name { .. } => {
                         self.signed_in = None;
                         None
                     }
-                    Next::Accept { .. } | Next::Serve { .. } => None,
+                    Next::Challenge { .. } | Next::Accept { .. } | Next::Serve { .. } => None,
                 };
-                self.answer.give_up(Reason::BackendUnavailable, subject.map(Subject::User))
+                let subject = subject.map(Subject::User);
+                let verdict = self.answer.give_up(Reason::BackendUnavailable, subject);
+                self.take_notices(&scope);
+                verdict
             }
         }
     }

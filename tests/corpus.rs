@@ -17,7 +17,7 @@ use negotiate_auth::channel_binding;
 use negotiate_auth::http::{Authorization, Credentials, MAX_TOKEN};
 use negotiate_auth::names;
 use negotiate_auth::ntlm::{
-    Challenged, ChannelBindings, Context, FileTime, MicPolicy, Policy, Proof, SIGNATURE,
+    Authority, Challenged, ChannelBindings, Context, FileTime, MicPolicy, Policy, Proof, SIGNATURE,
     ServerNames, ServiceNames, crypto, message,
 };
 use negotiate_auth::reason::Reason;
@@ -186,7 +186,7 @@ impl Bench {
     fn verify(&self, challenged: &Challenged, token: &[u8]) -> Result<Proof, Reason> {
         let now = FileTime(self.config.number("now"));
         let context = Context {
-            accounts: &self.users,
+            authority: Authority::Hashes(&self.users),
             names: &self.names,
             policy: Policy {
                 mic: match self.policy.text("require_mic").as_str() {

@@ -21,8 +21,8 @@ use negotiate_auth::ntlm::flags::Flags;
 use negotiate_auth::ntlm::message::{Authenticate, Challenge, ChallengeParts, Ntlmv2Response};
 use negotiate_auth::ntlm::session_security::{Sender, SessionSecurity, seal_key, sign_key};
 use negotiate_auth::ntlm::{
-    Challenged, ChannelBindings, Context, FileTime, Policy, Proof, ServerNames, ServiceNames,
-    crypto,
+    Authority, Challenged, ChannelBindings, Context, FileTime, Policy, Proof, ServerNames,
+    ServiceNames, crypto,
 };
 use negotiate_auth::reason::Reason;
 use negotiate_auth::secret::Secret;
@@ -83,7 +83,7 @@ impl Vectors {
     /// Judges an AUTHENTICATE of these vectors as the answer to `challenge`.
     fn judge(&self, challenge: &Challenged, token: &[u8]) -> Result<Proof, Reason> {
         let context = Context {
-            accounts: &OneUser::new(self),
+            authority: Authority::Hashes(&OneUser::new(self)),
             names: &names(),
             policy: Policy::default(),
             channel_bindings: ChannelBindings::Off,

@@ -121,7 +121,7 @@ impl<'a> Shared<'a> {
                 list
             }
         };
-        Ok(Account { name, domain, user: Text::concat(&[&user]), groups, nt_hash })
+        Ok(Account { name, domain, user: Text::concat(&[&user]), groups, sid: None, nt_hash })
     }
 }
 

@@ -41,7 +41,7 @@ impl SlowFile {
 
     /// One question.
     pub(super) fn ask(&self, max_jobs: usize) -> Result<Job, Busy> {
-        let permit = self.jobs.permit(max_jobs).ok_or(Busy)?;
+        let permit = self.jobs.permit(max_jobs).ok_or(Busy::TooMany)?;
         let (reread, delay) = (self.file.reread_if_changed(), self.delay);
         Ok(Job::new(
             Audience::One,

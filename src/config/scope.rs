@@ -91,6 +91,7 @@ impl Settings {
         let value_or = |set: &Option<Set<Duration>>, default| {
             set.as_ref().map_or(Duration::from_secs(default), |set| set.value)
         };
+        self.check_domain()?;
         let scope = Scope {
             kerberos: if kerberos { Some(self.acceptor()?) } else { None },
             accounts: self.accounts.as_ref().filter(|_| ntlm).map(|set| set.value.clone()),
@@ -154,6 +155,18 @@ impl Settings {
             Mechanism::Ntlm => "ntlm needs \"accounts\", which is not set",
         };
         Err(unusable("mechanisms", error, set))
+    }
+
+    /// That nobody names a domain who has one by winbind.
+    fn check_domain(&self) -> Result<(), Unusable> {
+        match (&self.domain, &self.accounts) {
+            (Some(set), Some(accounts)) if accounts.value.names().is_some() => {
+                let error =
+                    "with \"accounts winbind\" the domain is the one that this computer belongs to";
+                Err(unusable("domain", error, set))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn offered_schemes(&self, kerberos: bool, ntlm: bool) -> Result<Arc<[Scheme]>, Unusable> {

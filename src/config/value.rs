@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::accounts::{self, Backend};
+use crate::accounts::{self, Backend, Winbind};
 use crate::channel_binding::{self, EndPoint};
 use crate::http::{self, Scheme};
 use crate::kerberos::{self, Keytab, ReplayCache, Services};
@@ -98,10 +98,11 @@ pub(super) fn accounts(args: &Args<'_>) -> Result<Backend, String> {
     let arg = args.one()?;
     let (kind, place) = arg.split_once(':').unwrap_or((arg, ""));
     match (kind, place) {
+        ("winbind", "") if arg == kind => Winbind::open().map(Backend::Winbind),
         ("file", path) if !path.is_empty() => accounts::open(&args.path(path)).map(Backend::File),
         #[cfg(feature = "slow-accounts")]
         ("slow", place) => slow_accounts(args, place),
-        _ => Err(format!("\"{}\" is not file:PATH", Escaped(arg))),
+        _ => Err(format!("\"{}\" is neither file:PATH nor winbind", Escaped(arg))),
     }
 }
 
@@ -266,7 +267,7 @@ fn is_netbios(name: &str) -> bool {
 }
 
 /// The longest DNS name that a domain may have, or a computer. Every half-done handshake holds it.
-pub(super) const MAX_DNS: usize = 64;
+pub(crate) const MAX_DNS: usize = 64;
 
 fn is_dns(name: &str) -> bool {
     name.len() <= MAX_DNS

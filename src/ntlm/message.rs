@@ -13,6 +13,9 @@ pub const MAX_MESSAGE: usize = 2888;
 /// What every NTLM message begins with.
 pub const SIGNATURE: &[u8; 8] = b"NTLMSSP\0";
 
+/// Where WorkstationFields are in an AUTHENTICATE.
+const WORKSTATION_FIELDS: usize = 44;
+
 /// The first byte behind the fixed header of the shortest AUTHENTICATE.
 const AUTHENTICATE_HEADER: usize = 64;
 
@@ -198,6 +201,13 @@ impl<'a> Authenticate<'a> {
             flags,
             payload,
         })
+    }
+
+    /// Workstation, in the negotiated charset: few ask for it.
+    pub fn workstation(&self) -> &'a [u8] {
+        let mut reader = Reader::new(&self.message[WORKSTATION_FIELDS..]);
+        let field = Field::read(&mut reader);
+        field.and_then(|field| field.bytes(self.message, AUTHENTICATE_HEADER)).unwrap_or_default()
     }
 
     /// The MIC, if the header has room for one before the first payload.

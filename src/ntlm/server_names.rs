@@ -29,6 +29,12 @@ impl ServerNames {
         self.nb_domain != self.nb_computer
     }
 
+    /// Whether a computer of this name, in this domain, is this one.
+    pub fn is_computer(&self, nb_computer: &str, nb_domain: &str) -> bool {
+        let same = |one: &str, other: &str| names::same(one.encode_utf16(), other.encode_utf16());
+        same(&self.nb_computer, nb_computer) && same(&self.nb_domain, nb_domain)
+    }
+
     /// The domain whose accounts a name without a domain means.
     pub fn default_domain(&self) -> &str {
         &self.nb_domain

@@ -12,7 +12,7 @@ use super::av_pair::{AV_FLAG_MIC, AV_FLAG_UNTRUSTED_SPN, AvId, AvPairs};
 use super::crypto;
 use super::flags::Flags;
 use super::message::{Authenticate, Challenge, MIC_END, MIC_OFFSET, Malformed, Ntlmv2Response};
-use super::{Challenged, FileTime, ServerNames};
+use super::{Answer, Challenged, FileTime, Question, ServerNames};
 use crate::accounts::{Account, AccountName, Accounts};
 use crate::names::{self, Escaped, Name, NameError, Uppercase};
 use crate::reason::Reason;
@@ -79,10 +79,19 @@ pub enum ServiceNames<'a> {
     Host(&'a str),
 }
 
+/// Who knows the accounts.
+#[derive(Clone, Copy)]
+pub enum Authority<'a> {
+    /// We do, by their NT hashes.
+    Hashes(&'a dyn Accounts),
+    /// A domain controller, which has been asked about the response, or not yet.
+    Domain(Option<&'a Answer>),
+}
+
 /// Everything that judging takes besides the messages.
 pub struct Context<'a> {
-    /// The accounts.
-    pub accounts: &'a dyn Accounts,
+    /// Who knows the accounts.
+    pub authority: Authority<'a>,
     /// This server's names.
     pub names: &'a ServerNames,
     /// The acceptor's choices.
@@ -154,17 +163,21 @@ impl Claim {
     }
 
     fn of(challenge: &Challenge<'_>, message: &Authenticate<'_>) -> Result<Self, Reason> {
+        let name = |bytes| Self::name(challenge, bytes);
+        Ok(Self { domain: name(message.domain)?, user: name(message.user)?, meant: None })
+    }
+
+    /// A name, from the negotiated charset.
+    #[inline(always)]
+    fn name(challenge: &Challenge<'_>, bytes: &[u8]) -> Result<Name, Reason> {
         let decode = match challenge.flags.any(Flags::UNICODE) {
             true => Name::from_utf16le,
             false => Name::from_oem,
         };
-        let name = |bytes| {
-            decode(bytes).map_err(|error| match error {
-                NameError::OddLength => Reason::MalformedToken,
-                NameError::TooLong | NameError::Character => Reason::BadName,
-            })
-        };
-        Ok(Self { domain: name(message.domain)?, user: name(message.user)?, meant: None })
+        decode(bytes).map_err(|error| match error {
+            NameError::OddLength => Reason::MalformedToken,
+            NameError::TooLong | NameError::Character => Reason::BadName,
+        })
     }
 
     /// DomainName, as sent.
@@ -204,7 +217,14 @@ pub(super) fn verify(
     let name = attempt.account(context.names)?;
     let Attempt { message, claim, response } = &attempt;
 
-    let (account, key_exchange_key) = prove(challenge, response, claim, &name, context)?;
+    let (account, key_exchange_key) = match context.authority {
+        Authority::Hashes(accounts) => prove(challenge, response, claim, &name, accounts, context)?,
+        Authority::Domain(answer) => {
+            let answer = answer.ok_or(Reason::Internal)?;
+            let vouched = answer.about(&challenge.server_challenge, message.nt_response)?;
+            (vouched.account.clone(), vouched.session_base_key.clone())
+        }
+    };
 
     let keys = SessionKeys::new(challenge.flags, key_exchange_key, message)?;
     check_mic(exchange, message, &response.av_pairs, &keys, context.policy.mic)?;
@@ -220,9 +240,11 @@ pub(super) struct Attempt<'a> {
     response: Ntlmv2Response<'a>,
 }
 
+// What is inlined always is called in two places, of which the one without a domain counts
+// instructions.
 impl<'a> Attempt<'a> {
     /// Takes what can be good; the rest is worth no question to whoever knows the accounts.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(
         challenge: &Challenge<'_>,
         token: &'a [u8],
@@ -238,10 +260,52 @@ impl<'a> Attempt<'a> {
         Ok(Self { message, claim, response })
     }
 
+    /// What a domain controller is to be asked. It is not asked about a response that would be
+    /// refused whatever it said.
+    // A domain controller takes far longer.
+    #[cold]
+    pub(super) fn question(
+        &self,
+        challenge: &Challenge<'_>,
+        context: &Context<'_>,
+    ) -> Result<Question, Reason> {
+        let Self { message, claim, response } = self;
+        self.account(context.names)?;
+        let keys = SessionKeys::new(challenge.flags, Secret::new([0; 16]), message)?;
+        drop(keys);
+        check_mic_is_there(message, &response.av_pairs, context.policy.mic)?;
+        check_channel_bindings(&response.av_pairs, context.channel_bindings)?;
+        check_service_name(&response.av_pairs, context.service_names)?;
+        let workstation = Claim::name(challenge, message.workstation())?;
+        let told = |id| challenge.target_info.get(id).map(text_of).unwrap_or_default();
+        Ok(Question {
+            domain: asked_about(&claim.domain)?,
+            user: asked_about(&claim.user)?,
+            workstation: asked_about(&workstation)?,
+            server_challenge: challenge.server_challenge,
+            nt_response: message.nt_response.into(),
+            lm_response: message.lm_response.into(),
+            told: (told(AvId::NB_COMPUTER_NAME), told(AvId::NB_DOMAIN_NAME)),
+        })
+    }
+
     /// The account that is meant.
     pub(super) fn account(&self, names: &ServerNames) -> Result<AccountName<'_>, Reason> {
         AccountName::resolve(&self.claim.domain, &self.claim.user, names).ok_or(Reason::BadName)
     }
+}
+
+/// A name as winbindd takes it: of a longer one it would ask for the beginning.
+fn asked_about(name: &Name) -> Result<String, Reason> {
+    const MOST: usize = 255;
+    let name = String::from_utf16(name.units()).map_err(|_| Reason::BadName)?;
+    if name.len() <= MOST { Ok(name) } else { Err(Reason::BadName) }
+}
+
+/// Our own text in UTF-16LE.
+fn text_of(utf16le: &[u8]) -> String {
+    let units = utf16le.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    char::decode_utf16(units).map(|letter| letter.unwrap_or('\u{fffd}')).collect()
 }
 
 /// Tells NTLMv2 from everything that is refused always (NTLMv1, NTLM2 session response, LM, LMv2
@@ -288,12 +352,13 @@ fn prove(
     response: &Ntlmv2Response<'_>,
     claim: &Claim,
     name: &AccountName<'_>,
+    accounts: &dyn Accounts,
     context: &Context<'_>,
 ) -> Result<(Arc<Account>, Secret<16>), Reason> {
-    let account = context.accounts.find(name);
+    let account = accounts.find(name);
     let known = account.as_ref().and_then(|account| account.nt_hash());
     let can_sign_in = known.is_some();
-    let hash = known.unwrap_or_else(|| context.accounts.decoy());
+    let hash = known.unwrap_or_else(|| accounts.decoy());
     let mut key = None;
     for_each_spelling(claim, context.policy, |user_and_domain| {
         let ntowf_v2 = crypto::hmac_md5(&crypto::ntowf_v2(hash, user_and_domain));
@@ -366,6 +431,7 @@ struct SessionKeys {
 }
 
 impl SessionKeys {
+    #[inline(always)]
     fn new(
         flags: Flags,
         key_exchange_key: Secret<16>,
@@ -411,13 +477,8 @@ fn check_mic(
     keys: &SessionKeys,
     policy: MicPolicy,
 ) -> Result<(), Reason> {
-    if av_pairs.flags() & AV_FLAG_MIC == 0 {
-        return match policy {
-            MicPolicy::WhenFlagged => Ok(()),
-            MicPolicy::Always => Err(Reason::MissingMic),
-        };
-    }
-    let sent = Secret::new(*message.mic().ok_or(Reason::MissingMic)?);
+    let Some(sent) = check_mic_is_there(message, av_pairs, policy)? else { return Ok(()) };
+    let sent = Secret::new(*sent);
     let (before, after) = (&message.message[..MIC_OFFSET], &message.message[MIC_END..]);
     let fits = |key: &Secret<16>| crypto::mic(key, &exchange.messages, before, after) == sent;
     if fits(&keys.exported_session_key()) || keys.second_mic_key().is_some_and(|key| fits(&key)) {
@@ -427,7 +488,22 @@ fn check_mic(
     }
 }
 
+/// The MIC, if there has to be one.
+#[inline(always)]
+fn check_mic_is_there<'a>(
+    message: &Authenticate<'a>,
+    av_pairs: &AvPairs<'_>,
+    policy: MicPolicy,
+) -> Result<Option<&'a [u8; 16]>, Reason> {
+    match (av_pairs.flags() & AV_FLAG_MIC, policy) {
+        (0, MicPolicy::WhenFlagged) => Ok(None),
+        (0, MicPolicy::Always) => Err(Reason::MissingMic),
+        _ => message.mic().ok_or(Reason::MissingMic).map(Some),
+    }
+}
+
 /// Compares MsvAvChannelBindings; says whether it was there and right. Zeros are no absence.
+#[inline(always)]
 fn check_channel_bindings(
     av_pairs: &AvPairs<'_>,
     expected: ChannelBindings<'_>,
@@ -449,6 +525,7 @@ fn check_channel_bindings(
 
 /// Compares MsvAvTargetName, a service principal name: class, host and, where it is configured,
 /// port. One from an untrusted source counts as absent.
+#[inline(always)]
 fn check_service_name(av_pairs: &AvPairs<'_>, expected: ServiceNames<'_>) -> Result<(), Reason> {
     let hosts = match &expected {
         ServiceNames::Any => return Ok(()),

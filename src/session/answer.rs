@@ -8,6 +8,7 @@ use super::offer::Offer;
 use crate::config::Scope;
 use crate::http::{Field, Fields, Scheme};
 use crate::identity::Identity;
+use crate::names::Escaped;
 use crate::ntlm::Claim;
 use crate::reason::Reason;
 use crate::text::Text;
@@ -128,7 +129,7 @@ impl Answer {
     pub(super) fn sign_in(&mut self, identity: &Identity, persistent: bool) -> Verdict {
         self.fields.persistent_auth(persistent);
         let bound = if identity.channel_bound() { ", bound to its TLS connection" } else { "" };
-        let name = crate::names::Escaped(identity.name().as_str());
+        let name = Escaped(identity.name().as_str());
         let (mechanism, scheme) = (identity.mechanism().as_str(), identity.scheme().as_str());
         self.detail =
             Some(format!("user \"{name}\" signed in by {mechanism} under {scheme}{bound}").into());
@@ -219,6 +220,8 @@ impl Answer {
 pub(super) enum Subject {
     /// A user of NTLM.
     User(Claim),
+    /// The same, and what the domain said.
+    UserOfDomain(Claim, String),
     /// A ticket.
     Ticket(String),
 }
@@ -231,6 +234,9 @@ fn tell(subject: Option<Subject>, reason: Reason) -> Option<Text> {
     let mut detail = String::with_capacity(sentence.len() + 80);
     let _ = match subject {
         Subject::User(claim) => write!(detail, "user {claim}: {sentence}"),
+        Subject::UserOfDomain(claim, said) => {
+            write!(detail, "user {claim} ({}): {sentence}", Escaped(&said))
+        }
         Subject::Ticket(ticket) => write!(detail, "{ticket}: {sentence}"),
     };
     Some(detail.into())

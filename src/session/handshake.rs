@@ -83,7 +83,10 @@ impl Handshake {
     /// Who the AUTHENTICATE in this token says to be.
     pub(super) fn claim(&self, token: &[u8]) -> Option<Claim> {
         let message = self.unwrap(token).ok()?.response_token;
-        self.challenged()?.claim(message, &self.scope.names)
+        let accounts = self.scope.accounts.as_ref();
+        let of_domain = accounts.and_then(|accounts| accounts.names().flatten());
+        let names = of_domain.as_deref().unwrap_or(&self.scope.names);
+        self.challenged()?.claim(message, names)
     }
 
     /// What is held beyond the client's own bytes.

@@ -9,13 +9,16 @@ use super::handshake::{Handshake, Mechanism, Stage};
 use super::offer::Offer;
 use super::ticket::Leg;
 use super::{Entrance, Facts, Next, Request, Session, SignedIn, Verdict};
-use crate::accounts::{Backend, Busy};
+use crate::accounts::{Backend, Needed};
 use crate::channel_binding::{EndPoint, Expected};
 use crate::config::{Effective, Rules, Scope, ServiceName};
 use crate::http::{Credentials, MAX_TOKEN, Scheme};
 use crate::identity::Identity;
 use crate::ntlm::message::MessageType;
-use crate::ntlm::{self, Challenged, ChannelBindings, Context, Policy, Proof, ServiceNames};
+use crate::ntlm::{
+    self, Answer, Challenged, ChannelBindings, Context, Policy, Proof, Question, ServerNames,
+    ServiceNames,
+};
 use crate::reason::Reason;
 use crate::spnego::{
     self, ClientToken, Completion, InitialToken, MechType, NegTokenInit, Negotiation,
@@ -129,18 +132,52 @@ impl Session {
         message: &[u8],
         negotiation: Option<Negotiation>,
     ) -> Result<Verdict, Reason> {
-        if scope.accounts.is_none() {
-            return Err(Reason::MechanismNotOffered);
-        }
+        let accounts = scope.accounts.as_ref().ok_or(Reason::MechanismNotOffered)?;
         if let Some(reason) = self.connection_obstacle(scope, request) {
             return Err(reason);
         }
+        match accounts.before_challenge(scope.max_jobs) {
+            Ok(None) => self.send_challenge(scope, scheme, message, negotiation),
+            Ok(Some(job)) => {
+                let facts = self.facts(scope, request, Duration::ZERO);
+                let negotiation = negotiation.map(Box::new);
+                let next = Next::Challenge { scheme, message: message.into(), negotiation };
+                Ok(self.suspend(job, scope, &facts, next))
+            }
+            Err(busy) => Ok(self.answer.give_up(busy.reason(), None)),
+        }
+    }
+
+    /// The same when the domain has been asked for its names.
+    pub(super) fn challenge_domain<H: AsRef<[u8]>>(
+        &mut self,
+        scope: &Arc<Scope>,
+        scheme: Scheme,
+        message: &[u8],
+        negotiation: Option<Box<Negotiation>>,
+        facts: &Facts<H>,
+    ) -> Verdict {
+        let negotiation = negotiation.map(|negotiation| *negotiation);
+        match self.send_challenge(scope, scheme, message, negotiation) {
+            Ok(verdict) => verdict,
+            Err(reason) => self.refuse(scope, reason, facts.offer, None),
+        }
+    }
+
+    fn send_challenge(
+        &mut self,
+        scope: &Arc<Scope>,
+        scheme: Scheme,
+        message: &[u8],
+        negotiation: Option<Negotiation>,
+    ) -> Result<Verdict, Reason> {
+        let names = names(scope)?;
         let challenge = (self.hooks.server_challenge)();
         let Some(server_challenge) = challenge else {
             return Ok(self.fault(Reason::NoRandomness, None));
         };
         let now = (self.hooks.now)();
-        let challenged = Challenged::answer(message, &scope.names, &server_challenge, Some(now))?;
+        let challenged = Challenged::answer(message, &names, &server_challenge, Some(now))?;
         let Some(mut negotiation) = negotiation else {
             let verdict = self.answer.continue_with(scheme, challenged.challenge());
             self.begin_handshake(scope, scheme, Stage::Ntlm(challenged));
@@ -217,34 +254,43 @@ impl Session {
     ) -> Verdict {
         let scope = handshake.scope.clone();
         let Some(accounts) = &scope.accounts else { return self.refuse_call() };
+        let mut question = None;
         if accounts.asks() {
-            if let Err(reason) = self.precheck(&handshake, accounts, token, facts) {
-                return self.refuse_claim(&handshake, token, reason, facts.offer);
+            match self.question(&handshake, accounts, token, facts) {
+                Ok(asked) => question = Some(asked),
+                Err(reason) => {
+                    return self.refuse_claim(&handshake, token, reason, facts.offer, None);
+                }
             }
         }
-        match accounts.before_sign_in(scope.max_jobs) {
-            Ok(None) => self.judge(handshake, token, rules, facts),
-            Ok(Some(job)) => {
-                let next = Next::Judge { handshake, token: token.into(), rules: rules.clone() };
-                self.suspend(job, &scope, facts, next)
+        let (job, reply) = match accounts.before_sign_in(&scope, question) {
+            Ok(Needed::Nothing) => return self.judge(handshake, token, rules, facts, None),
+            Ok(Needed::Job(job)) => (job, None),
+            Ok(Needed::Reply(job, reply)) => (job, Some(reply)),
+            Err(busy) => {
+                let claim = handshake.claim(token).map(Subject::User);
+                let verdict = self.answer.give_up(busy.reason(), claim);
+                self.answer.notice(accounts.take_notice());
+                return verdict;
             }
-            Err(Busy) => {
-                self.answer.give_up(Reason::Busy, handshake.claim(token).map(Subject::User))
-            }
-        }
+        };
+        let next = Next::Judge { handshake, token: token.into(), rules: rules.clone(), reply };
+        self.suspend(job, &scope, facts, next)
     }
 
-    fn precheck(
+    fn question(
         &self,
         handshake: &Handshake,
         accounts: &Backend,
         token: &[u8],
         facts: &Facts<&[u8]>,
-    ) -> Result<(), Reason> {
+    ) -> Result<Question, Reason> {
         let message = handshake.unwrap(token)?.response_token;
         let challenged = handshake.challenged().ok_or(Reason::OutOfSequence)?;
         let bindings = NtlmBindings::of(&self.bindings.expect(&handshake.scope));
-        challenged.precheck(message, &context(&handshake.scope, accounts, &bindings, facts))
+        let names = names(&handshake.scope)?;
+        let context = context(&handshake.scope, accounts, &names, &bindings, facts, None);
+        challenged.question(message, &context)
     }
 
     /// Compares the proof, and signs in or refuses.
@@ -254,11 +300,12 @@ impl Session {
         token: &[u8],
         rules: &Rules,
         facts: &Facts<H>,
+        answer: Option<&Answer>,
     ) -> Verdict {
         let scope = handshake.scope.clone();
         let Some(accounts) = &scope.accounts else { return self.refuse_call() };
         let generation = accounts.generation();
-        let result = self.prove(&mut handshake, accounts, token, facts);
+        let result = self.prove(&mut handshake, accounts, token, facts, answer);
         self.answer.notice(accounts.take_notice());
         match result {
             Ok((proof, last_token)) => {
@@ -274,7 +321,7 @@ impl Session {
                 let entrance = Entrance::New(last_token.map(|token| (scheme, token)));
                 self.admit(&scope, &rules.naming, facts, entrance)
             }
-            Err(reason) => self.refuse_claim(&handshake, token, reason, facts.offer),
+            Err(reason) => self.refuse_claim(&handshake, token, reason, facts.offer, answer),
         }
     }
 
@@ -286,11 +333,13 @@ impl Session {
         accounts: &Backend,
         token: &[u8],
         facts: &Facts<H>,
+        answer: Option<&Answer>,
     ) -> Result<(Proof, Option<Vec<u8>>), Reason> {
         let client: ClientToken<'_> = handshake.unwrap(token)?;
         let challenged = handshake.challenged().ok_or(Reason::OutOfSequence)?;
         let bindings = NtlmBindings::of(&self.bindings.expect(&handshake.scope));
-        let context = context(&handshake.scope, accounts, &bindings, facts);
+        let names = names(&handshake.scope)?;
+        let context = context(&handshake.scope, accounts, &names, &bindings, facts, answer);
         let proof = challenged.verify(client.response_token, &context)?;
         let last_token = match &mut handshake.stage {
             Stage::Spnego(both) => {
@@ -311,9 +360,13 @@ impl Session {
         token: &[u8],
         reason: Reason,
         offer: Offer,
+        answer: Option<&Answer>,
     ) -> Verdict {
-        let claim = handshake.claim(token);
-        self.refuse(&handshake.scope, reason, offer, claim.map(Subject::User))
+        let claim = handshake.claim(token).map(|claim| match answer.map(Answer::said) {
+            None | Some("") => Subject::User(claim),
+            Some(said) => Subject::UserOfDomain(claim, said.to_owned()),
+        });
+        self.refuse(&handshake.scope, reason, offer, claim)
     }
 }
 
@@ -351,16 +404,42 @@ impl NtlmBindings {
     }
 }
 
+/// The names of this server: those of the domain, where it is a member of one.
+fn names(scope: &Scope) -> Result<Names<'_>, Reason> {
+    match scope.accounts.as_ref().and_then(Backend::names) {
+        Some(of_domain) => of_domain.ok_or(Reason::WinbindUnavailable).map(Names::Domain),
+        None => Ok(Names::Own(&scope.names)),
+    }
+}
+
+enum Names<'a> {
+    Own(&'a ServerNames),
+    Domain(Arc<ServerNames>),
+}
+
+impl std::ops::Deref for Names<'_> {
+    type Target = ServerNames;
+
+    fn deref(&self) -> &ServerNames {
+        match self {
+            Self::Own(names) => names,
+            Self::Domain(names) => names,
+        }
+    }
+}
+
 /// What an AUTHENTICATE is judged by.
 fn context<'a, H: AsRef<[u8]>>(
     scope: &'a Scope,
     accounts: &'a Backend,
+    names: &'a ServerNames,
     bindings: &'a NtlmBindings,
     facts: &'a Facts<H>,
+    answer: Option<&'a Answer>,
 ) -> Context<'a> {
     Context {
-        accounts,
-        names: &scope.names,
+        authority: accounts.authority(answer),
+        names,
         policy: Policy { challenge_lifetime: scope.handshake_lifetime, ..Policy::default() },
         channel_bindings: bindings.borrow(),
         service_names: match &*scope.service_name {

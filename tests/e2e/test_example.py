@@ -533,7 +533,7 @@ def test_it_stops_when_it_is_told_whatever_its_clients_do(built, number):
 @pytest.mark.parametrize("options, status, sentence", [
     ([], 2, "usage: .* PORT --KEY ARGUMENT"),
     (["0", "--domain", "EXAMPLE"], 1, "server: no mechanism is configured"),
-    (["0", "--accounts", "fiel:x"], 1, 'server: --accounts: option "accounts": "fiel:x" is not file:PATH'),
+    (["0", "--accounts", "fiel:x"], 1, 'server: --accounts: option "accounts": "fiel:x" is neither file:PATH nor winbind'),
     (["0", "--keytab", "nowhere"], 1, 'server: --keytab: option "keytab": nowhere: cannot be read: '),
     (["0", "--colour", "blue"], 1, "server: --colour: .*colour"),
 ], ids=["no options", "no accounts", "a typing error", "no keytab", "no such option"])

@@ -59,4 +59,4 @@ def test_the_example_is_a_configuration(server, keytab, broken):
         text = replaced(text, "file:@DIR@", "fiel:@DIR@")
     status, said = server.test(server.fill_in(text))
     assert (status != 0) == broken, said
-    assert ("is not file:PATH" in said) == broken, said
+    assert ("is neither file:PATH nor winbind" in said) == broken, said

@@ -1,0 +1,369 @@
+//! The accounts of an Active Directory, through winbindd: its domain controllers judge every
+//! response, in a job, and keep nobody waiting who did not ask them.
+
+mod breaker;
+mod groups;
+mod library;
+mod nt_status;
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+
+use super::{Account, Busy};
+use crate::job::{Audience, Job, Jobs};
+use crate::names;
+use crate::ntlm::{Answer, Question, Refused, ServerNames, Vouched};
+use crate::reason::Reason;
+use crate::sid::Sid;
+use crate::watched::Notice;
+use breaker::{Breaker, Change, Pass};
+use groups::GroupNames;
+use library::{Context, Failure, Interface, Library, Logon, LogonRequest};
+
+/// How long the names of this computer are good without another look.
+const NAMES_GOOD_FOR: Duration = Duration::from_secs(5 * 60);
+
+/// How often it may be asked whether this computer's own account is fine.
+const TRUST_EVERY: Duration = Duration::from_secs(60);
+
+/// So many connections to winbindd are kept for the next who ask.
+const MOST_IDLE: usize = 8;
+
+/// What is asked for without a domain controller is answered within this, or not at all.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// So many accounts are remembered, to be shared by the connections of one user.
+const MOST_SHARED: usize = 16_384;
+
+/// The domain of this computer.
+pub struct Winbind {
+    library: &'static Library,
+    idle: Mutex<Vec<Context>>,
+    jobs: Jobs,
+    breaker: Arc<Breaker>,
+    names: ArcSwapOption<ServerNames>,
+    /// When the names are to be looked at again, in milliseconds since `opened`.
+    names_due: AtomicU64,
+    refreshers: Jobs,
+    opened: Instant,
+    /// When this computer's account was looked at, and whether it was fine.
+    trust: Mutex<Option<(Instant, bool)>>,
+    groups: GroupNames,
+    accounts: Mutex<HashMap<Sid, Weak<Account>>>,
+    notice: Mutex<Option<Notice>>,
+}
+
+/// What somebody waits for.
+pub(crate) struct Inquiry {
+    pub(crate) job: Job,
+    pub(crate) reply: Reply,
+}
+
+/// The answer, when the job is done.
+pub(crate) type Reply = Arc<OnceLock<Answer>>;
+
+impl PartialEq for Winbind {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Winbind {}
+
+impl Hash for Winbind {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        "winbind".hash(state);
+    }
+}
+
+impl Winbind {
+    /// The one of this process: whoever waits for the domain is counted together. Nothing is
+    /// connected yet; the error says what is not installed.
+    pub(crate) fn open() -> Result<Arc<Self>, String> {
+        static OPEN: Mutex<Weak<Winbind>> = Mutex::new(Weak::new());
+        let library = Library::open()?;
+        let mut open = OPEN.lock();
+        if let Some(known) = open.upgrade() {
+            return Ok(known);
+        }
+        let new = Arc::new(Self {
+            library,
+            idle: Mutex::default(),
+            jobs: Jobs::default(),
+            breaker: Arc::default(),
+            names: ArcSwapOption::empty(),
+            names_due: AtomicU64::new(0),
+            refreshers: Jobs::default(),
+            opened: Instant::now(),
+            trust: Mutex::default(),
+            groups: GroupNames::default(),
+            accounts: Mutex::default(),
+            notice: Mutex::default(),
+        });
+        *open = Arc::downgrade(&new);
+        Ok(new)
+    }
+
+    /// The names of this computer in its domain; `None` as long as winbindd has not told them.
+    pub(crate) fn names(&self) -> Option<Arc<ServerNames>> {
+        self.names.load_full()
+    }
+
+    /// What has to be asked before a CHALLENGE is made: the names that it tells, if they are not
+    /// known, or are due. Whoever comes while they are looked at again goes on with the old ones.
+    pub(crate) fn before_challenge(self: &Arc<Self>, max_jobs: usize) -> Result<Option<Job>, Busy> {
+        let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let known = self.names.load().is_some();
+        if known && now < self.names_due.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let (jobs, most) = if known { (&self.refreshers, 1) } else { (&self.jobs, max_jobs) };
+        let permit = match (jobs.permit(most), known) {
+            (Some(permit), _) => permit,
+            (None, true) => return Ok(None),
+            (None, false) => return Err(Busy::TooMany),
+        };
+        let winbind = self.clone();
+        let work = Box::new(move || {
+            let _permit = permit;
+            winbind.with_context(|context| {
+                let refreshed = winbind.refresh_names(context).is_ok();
+                ((), refreshed)
+            });
+        });
+        Ok(Some(Job::new(if known { Audience::All } else { Audience::One }, work)))
+    }
+
+    /// Asks winbindd for the names.
+    fn refresh_names(&self, context: &Context) -> Result<(), Failure> {
+        let names = context.interface().map(|interface| server_names(&interface))?;
+        let due = self.opened.elapsed() + NAMES_GOOD_FOR;
+        self.names_due.store(u64::try_from(due.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if let Some(names) = names {
+            if self.names.load().as_deref() != Some(&names) {
+                self.names.store(Some(Arc::new(names)));
+            }
+        }
+        Ok(())
+    }
+
+    /// One question to a domain controller, about one AUTHENTICATE.
+    pub(crate) fn ask(
+        self: &Arc<Self>,
+        question: Question,
+        max_jobs: usize,
+        timeout: Duration,
+    ) -> Result<Inquiry, Busy> {
+        let permit = self.jobs.permit(max_jobs).ok_or(Busy::TooMany)?;
+        let pass = self.breaker.pass().ok_or(Busy::NoAnswers)?;
+        let reply = Reply::default();
+        let (winbind, for_asker) = (self.clone(), reply.clone());
+        let work = Box::new(move || {
+            let _permit = permit;
+            let verdict = winbind.judge(&question, pass, timeout);
+            let _ = for_asker.set(Answer::new(question, verdict));
+        });
+        Ok(Inquiry { job: Job::new(Audience::One, work), reply })
+    }
+
+    /// A request has waited for an answer in vain.
+    pub(crate) fn missed_deadline(&self) {
+        if self.breaker.missed() == Some(Change::Opened) {
+            self.tell(
+                "winbind: no answer in time, several times in a row: sign-ins are answered 503 at \
+                 once until there is one; one at a time tries",
+                true,
+            );
+        }
+    }
+
+    /// Takes what an administrator has to be told.
+    pub(crate) fn take_notice(&self) -> Option<Notice> {
+        self.notice.lock().take()
+    }
+
+    fn tell(&self, text: &'static str, warns: bool) {
+        *self.notice.lock() = Some(Notice { text: text.to_owned().into(), warns });
+    }
+
+    fn judge(
+        &self,
+        question: &Question,
+        pass: Pass,
+        timeout: Duration,
+    ) -> Result<Vouched, Refused> {
+        let began = Instant::now();
+        let outcome = self.with_context(|context| {
+            let verdict = self.logon(context, question);
+            // What follows is not the domain controller's fault, and is no second try.
+            let took = began.elapsed();
+            if is_answer(&verdict) && took < timeout && pass.answered() == Some(Change::Closed) {
+                self.tell("winbind: answers again", false);
+            }
+            match verdict {
+                Ok(logon) => (self.vouch(context, logon), true),
+                Err(failure) => {
+                    let has_spoken = matches!(failure, Failure::NtStatus(_));
+                    (Err(self.explain(context, question, failure, took)), has_spoken)
+                }
+            }
+        });
+        outcome.unwrap_or_else(|| Err(refused(Reason::WinbindUnavailable, "")))
+    }
+
+    fn logon(&self, context: &Context, question: &Question) -> Result<Logon, Failure> {
+        context.authenticate(&LogonRequest {
+            domain: &question.domain,
+            user: &question.user,
+            workstation: &question.workstation,
+            server_challenge: question.server_challenge,
+            nt_response: &question.nt_response,
+            lm_response: &question.lm_response,
+        })
+    }
+
+    fn vouch(&self, context: &Context, logon: Logon) -> Result<Vouched, Refused> {
+        let Logon { domain, user, guest, user_session_key, sid, groups } = logon;
+        let sid = sid.ok_or_else(|| refused(Reason::BadName, "the account has no SID"))?;
+        if guest || sid.is_nobody() {
+            return Err(refused(Reason::AnonymousRefused, "the domain has a guest of it"));
+        }
+        let no_key = "the domain told no session key";
+        let session_base_key =
+            user_session_key.ok_or_else(|| refused(Reason::NoSessionKey, no_key))?;
+        let acceptable =
+            |name: &str| !name.is_empty() && !name.contains('\\') && names::is_acceptable(name);
+        if !acceptable(&domain) || !acceptable(&user) {
+            return Err(refused(Reason::BadName, "the domain has another name for the account"));
+        }
+        let groups = self.groups.of(context, &groups);
+        let account = self.shared(&sid, Account::of_domain(&domain, &user, &sid, groups));
+        Ok(Vouched { account, session_base_key })
+    }
+
+    /// The account of the other connections of that user, if it is the same.
+    fn shared(&self, sid: &Sid, account: Account) -> Arc<Account> {
+        let mut accounts = self.accounts.lock();
+        if let Some(known) = accounts.get(sid).and_then(Weak::upgrade) {
+            if known.is_like(&account) {
+                return known;
+            }
+        }
+        let account = Arc::new(account);
+        if accounts.len() >= MOST_SHARED {
+            accounts.retain(|_, known| known.strong_count() > 0);
+        }
+        if accounts.len() < MOST_SHARED {
+            accounts.insert(sid.clone(), Arc::downgrade(&account));
+        }
+        account
+    }
+
+    /// Why nobody was let in. What winbindd says may have more than one cause.
+    fn explain(
+        &self,
+        context: &Context,
+        question: &Question,
+        failure: Failure,
+        took: Duration,
+    ) -> Refused {
+        match failure {
+            Failure::NtStatus(nt_status::LOGON_FAILURE) => {
+                let said = nt_status::name(nt_status::LOGON_FAILURE);
+                refused(self.explain_logon_failure(context, question), &said)
+            }
+            Failure::NtStatus(status) => {
+                refused(nt_status::reason(status), &nt_status::name(status))
+            }
+            Failure::NotAvailable if took > AT_ONCE => {
+                refused(Reason::NoLogonServers, "winbindd gave up")
+            }
+            // Who may speak with winbindd and may not ask it this.
+            Failure::NotAvailable if context.interface().is_ok() => {
+                refused(Reason::NotPrivileged, "")
+            }
+            Failure::NotAvailable => refused(Reason::WinbindUnavailable, ""),
+            Failure::Other(code) => {
+                refused(Reason::DomainRefused, &format!("libwbclient's error {code}"))
+            }
+        }
+    }
+
+    /// A wrong password or an unknown user is called by its name; this is something else.
+    fn explain_logon_failure(&self, context: &Context, question: &Question) -> Reason {
+        let (nb_computer, nb_domain) = &question.told;
+        if self.refresh_names(context).is_ok()
+            && self.names().is_some_and(|now| !now.is_computer(nb_computer, nb_domain))
+        {
+            return Reason::StaleNames;
+        }
+        match self.is_trusted(context) {
+            true => Reason::LogonFailure,
+            false => Reason::BrokenTrust,
+        }
+    }
+
+    /// Whether the account of this computer is fine; it is not asked often.
+    fn is_trusted(&self, context: &Context) -> bool {
+        let mut trust = self.trust.lock();
+        match *trust {
+            Some((asked, fine)) if asked.elapsed() < TRUST_EVERY => fine,
+            _ => {
+                let fine = context.check_trust().is_ok();
+                *trust = Some((Instant::now(), fine));
+                fine
+            }
+        }
+    }
+
+    /// Lends a connection to winbindd; who borrows it says besides whether it is still good.
+    fn with_context<T>(&self, ask: impl FnOnce(&Context) -> (T, bool)) -> Option<T> {
+        let idle = self.idle.lock().pop();
+        let context = idle.or_else(|| Context::new(self.library))?;
+        let (result, is_good) = ask(&context);
+        let mut idle = self.idle.lock();
+        if is_good && idle.len() < MOST_IDLE {
+            idle.push(context);
+        }
+        Some(result)
+    }
+}
+
+/// Whether somebody who knows gave a verdict.
+fn is_answer(verdict: &Result<Logon, Failure>) -> bool {
+    match verdict {
+        Ok(_) => true,
+        Err(Failure::NtStatus(status)) => nt_status::reason(*status) != Reason::NoLogonServers,
+        Err(_) => false,
+    }
+}
+
+fn refused(reason: Reason, said: &str) -> Refused {
+    Refused { reason, said: said.to_owned() }
+}
+
+/// What a CHALLENGE tells: winbindd and domain controllers compare the NetBIOS names.
+fn server_names(interface: &Interface) -> Option<ServerNames> {
+    /// Every half-done handshake holds them.
+    const MOST: usize = crate::config::MAX_DNS;
+    let fits = |name: &String| !name.is_empty() && name.len() <= MOST && name.is_ascii();
+    let nb_computer = Some(interface.netbios_name.clone()).filter(fits)?;
+    let nb_domain = Some(interface.netbios_domain.clone()).filter(fits)?;
+    let dns_domain = Some(interface.dns_domain.to_ascii_lowercase()).filter(fits);
+    let dns_domain = dns_domain.unwrap_or_default();
+    let dns_computer = format!("{}.{dns_domain}", nb_computer.to_ascii_lowercase());
+    let dns_computer = Some(dns_computer).filter(|name| !dns_domain.is_empty() && fits(name));
+    Some(ServerNames {
+        nb_computer,
+        nb_domain,
+        dns_computer: dns_computer.unwrap_or_default(),
+        dns_tree: String::new(),
+        dns_domain,
+    })
+}
