@@ -52,11 +52,18 @@ pub struct Winbind {
     names_due: AtomicU64,
     refreshers: Jobs,
     opened: Instant,
-    /// When this computer's account was looked at, and whether it was fine.
-    trust: Mutex<Option<(Instant, bool)>>,
+    trust: Mutex<Trust>,
     groups: GroupNames,
     accounts: Mutex<HashMap<Sid, Weak<Account>>>,
     notice: Mutex<Option<Notice>>,
+}
+
+/// Whether the account of this computer is fine.
+struct Trust {
+    /// When that was asked last.
+    asked: Option<Instant>,
+    /// What was found last.
+    fine: bool,
 }
 
 /// What somebody waits for.
@@ -101,7 +108,7 @@ impl Winbind {
             names_due: AtomicU64::new(0),
             refreshers: Jobs::default(),
             opened: Instant::now(),
-            trust: Mutex::default(),
+            trust: Mutex::new(Trust { asked: None, fine: true }),
             groups: GroupNames::default(),
             accounts: Mutex::default(),
             notice: Mutex::default(),
@@ -309,17 +316,19 @@ impl Winbind {
         }
     }
 
-    /// Whether the account of this computer is fine; it is not asked often.
+    /// Whether the account of this computer is fine. That is not asked often: meanwhile, and while
+    /// somebody asks, it is what it was.
     fn is_trusted(&self, context: &Context) -> bool {
-        let mut trust = self.trust.lock();
-        match *trust {
-            Some((asked, fine)) if asked.elapsed() < TRUST_EVERY => fine,
-            _ => {
-                let fine = context.check_trust().is_ok();
-                *trust = Some((Instant::now(), fine));
-                fine
+        {
+            let mut trust = self.trust.lock();
+            if trust.asked.is_some_and(|asked| asked.elapsed() < TRUST_EVERY) {
+                return trust.fine;
             }
+            trust.asked = Some(Instant::now());
         }
+        let fine = context.check_trust().is_ok();
+        self.trust.lock().fine = fine;
+        fine
     }
 
     /// Lends a connection to winbindd; who borrows it says besides whether it is still good.
