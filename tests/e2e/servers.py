@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import time
+from collections import deque
 from dataclasses import dataclass
 
 import valgrind
@@ -25,12 +26,17 @@ DEADLINE = 20 * valgrind.SLOWNESS
 IS_ROOT = os.geteuid() == 0
 
 DECISION = re.compile(r"auth_negotiate: (\d+) ([a-z0-9-]+): (.*)")
+# Ports that were given out lately, and may not be in use yet.
+GIVEN = deque(maxlen=1000)
 
 
 def free_port():
     """Below the ports that the kernel gives to clients, which come and go."""
     while True:
         port = random.randrange(15000, 32000)
+        if port in GIVEN:
+            continue
+        GIVEN.append(port)
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
                 return port
