@@ -34,20 +34,21 @@ OTHER_BOB = Account("OTHER", "bob", "Wonderland-1")
 STRANGER = Account("STRANGE", "alice", "Wonderland-1")
 NAMED = [DEMO_ALICE, DEMO_ZOE, OTHER_BOB, STRANGER]
 
-# What the servers' libkrb5 reads before the configuration of the realm.
+# What the servers' libkrb5 reads before the configuration of the realm. That it is to remember no tickets is not for
+# the modules: replays are refused all the same.
 KRB5_CONF = """[libdefaults]
-    default_rcache_name = file2:{directory}/replays-of-all/rcache
+    default_rcache_name = none:
     allow_rc4 = true
 
 [realms]
-    DEMO.TEST = {{
-        auth_to_local_names = {{
+    DEMO.TEST = {
+        auth_to_local_names = {
             renamed = local-name
-        }}
+        }
         auth_to_local = RULE:[1:$1@$0](^capital@DEMO\\.TEST$)s/.*/Capital/
         auth_to_local = RULE:[2:$1;$2](^.*;admin$)s/;admin$/-admin/
         auth_to_local = DEFAULT
-    }}
+    }
 """
 
 
@@ -175,11 +176,10 @@ def write_files(directory, realms):
         install(directory / f"{name}.keytab", keytab(entries))
     install(directory / "root.keytab", keytab(realms.keytabs()["root"]), 0o600, "root")
     install(directory / "accounts-names", "".join(map(line, NAMED)).encode())
-    (directory / "krb5.conf").write_text(KRB5_CONF.format(directory=directory))
-    for name in ("replays-of-all", "replays"):
-        (directory / name).mkdir()
-        if IS_ROOT:
-            shutil.chown(directory / name, "www-data")
+    (directory / "krb5.conf").write_text(KRB5_CONF)
+    (directory / "replays").mkdir()
+    if IS_ROOT:
+        shutil.chown(directory / "replays", "www-data")
     (directory / "no-replays").mkdir(mode=0o500)
     files = {
         "static/file": "a file\n",
