@@ -197,9 +197,10 @@ def test_two_domains_at_once_and_nothing_is_left(domain, domain_snapshot):
     assert_signs_in(domain.member.sign_in("alice"), "alice")
 
 
-# Prints its namespaces when a daemon and a program run there, and stays.
+# Prints its namespaces when a daemon and a program run there, and stays. A shell's background job ignores SIGINT.
 KILLED = f"""
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.append({str(AD)!r})
 from host import Host
 with Host(sys.argv[1], "short") as host:
