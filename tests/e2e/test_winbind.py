@@ -360,7 +360,8 @@ def test_without_libwbclient_only_winbind_is_an_error(running, name, tmp_path):
     for configuration, works in ((text, False), (with_file, True)):
         path = server.directory / f"hidden-{name}.conf"
         path.write_text(configuration)
-        done = subprocess.run([*hidden, *server.command(path), "-t"], capture_output=True, text=True, timeout=DEADLINE)
+        done = subprocess.run([*hidden, *server.command(path), "-t"], capture_output=True, text=True, timeout=DEADLINE,
+                              env=server.environment(for_test=True))
         said = done.stdout + done.stderr
         assert (done.returncode == 0) == works, said
         if not works:
