@@ -96,7 +96,7 @@ reasons! {
     257 DomainRefused "domain-refused" "the domain refused the sign-in"
     500 BadCall "bad-call" "the server called the library with arguments that make no sense"
     501 BadConfig "bad-config" "the configuration cannot sign anyone in"
-    502 BackendUnavailable "backend-unavailable" "what knows accounts, keys or local names did not answer in time"
+    502 BackendUnavailable "backend-unavailable" "what knows accounts, keys or local names did not answer in time, or no thread was free to ask it"
     503 NoRandomness "no-randomness" "the system gave no random bytes for a challenge"
     504 Busy "busy" "as many sign-ins as max_jobs allows wait for the accounts already"
     505 ReplayCacheFailed "replay-cache-failed" "the replay cache cannot be used: see that its folder exists and belongs to the user of the server's processes"

@@ -530,7 +530,8 @@ impl Session {
                 let subject = match &suspended.next {
                     Next::Judge { handshake, token, .. } => {
                         if let Some(accounts) = &scope.accounts {
-                            accounts.missed_deadline();
+                            let asked = suspended.job.0.since_begun();
+                            accounts.missed_deadline(asked, scope.timeout);
                         }
                         handshake.claim(token)
                     }

@@ -1,6 +1,7 @@
 //! Where the accounts of a scope are, and what has to be asked there before a step can go on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::winbind::Reply;
 use super::{Account, AccountsFile, Winbind};
@@ -99,10 +100,10 @@ impl Backend {
         }
     }
 
-    /// A request has waited in vain.
-    pub(crate) fn missed_deadline(&self) {
+    /// A request has given up waiting for an answer to what was asked so long ago, if it was.
+    pub(crate) fn missed_deadline(&self, asked: Option<Duration>, timeout: Duration) {
         if let Self::Winbind(winbind) = self {
-            winbind.missed_deadline();
+            winbind.missed_deadline(asked, timeout);
         }
     }
 

@@ -179,9 +179,11 @@ impl Winbind {
         Ok(Inquiry { job: Job::new(Audience::One, work), reply })
     }
 
-    /// A request has waited for an answer in vain.
-    pub(crate) fn missed_deadline(&self) {
-        if self.breaker.missed() == Some(Change::Opened) {
+    /// A request has given up waiting for an answer to what was asked so long ago, if it was. Who
+    /// had most of the time waited for the domain; who had not, waited for a thread, or went away.
+    pub(crate) fn missed_deadline(&self, asked: Option<Duration>, timeout: Duration) {
+        let in_vain = asked.is_some_and(|asked| asked >= timeout / 2);
+        if in_vain && self.breaker.missed() == Some(Change::Opened) {
             self.tell(
                 "winbind: no answer in time, several times in a row: sign-ins are answered 503 at \
                  once until there is one; one at a time tries",
@@ -375,4 +377,28 @@ fn server_names(interface: &Interface) -> Option<ServerNames> {
         dns_tree: String::new(),
         dns_domain,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_waited_for_the_domain_has_waited_in_vain() {
+        const TIMEOUT: Duration = Duration::from_secs(10);
+        let winbind = Winbind::open().expect("libwbclient");
+        for asked in [None, Some(Duration::ZERO), Some(TIMEOUT / 10)] {
+            for _ in 0..5 {
+                winbind.missed_deadline(asked, TIMEOUT);
+            }
+        }
+        let both = (winbind.breaker.pass(), winbind.breaker.pass());
+        assert!(matches!(both, (Some(_), Some(_))));
+        for _ in 0..3 {
+            winbind.missed_deadline(Some(TIMEOUT - Duration::from_millis(1)), TIMEOUT);
+        }
+        let trial = winbind.breaker.pass();
+        assert!(trial.is_some() && winbind.breaker.pass().is_none());
+        assert!(winbind.take_notice().is_some_and(|notice| notice.warns));
+    }
 }
