@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "apr_thread_proc.h"
 
@@ -46,6 +47,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static job_task *awaited;
 static int stopping;
+static unsigned int threads;
 
 static job_task *create_task(const auth_job *job)
 {
@@ -83,6 +85,10 @@ static void *run_task(void *data)
     if (given_up) {
         free_task(task);
     }
+
+    pthread_mutex_lock(&lock);
+    threads--;
+    pthread_mutex_unlock(&lock);
     return NULL;
 }
 
@@ -98,7 +104,15 @@ static int start_thread(job_task *task)
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_sigmask(SIG_SETMASK, NULL, &mask);
     apr_setup_signal_thread();
+
+    /* The thread has the lock before it can be counted down. */
+    pthread_mutex_lock(&lock);
     error = pthread_create(&thread, &attr, run_task, task);
+    if (error == 0) {
+        threads++;
+    }
+    pthread_mutex_unlock(&lock);
+
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
     pthread_attr_destroy(&attr);
     return error;
@@ -200,7 +214,29 @@ static void child_stopping(apr_pool_t *pchild, int graceful)
     pthread_mutex_unlock(&lock);
 }
 
+/* After the child's own cleanups, and before those of libraries: they take
+ * down what jobs that still run are using, libkrb5 its mutexes.
+ */
+static void leave_jobs(int status, void *data)
+{
+    int running;
+
+    pthread_mutex_lock(&lock);
+    running = threads > 0;
+    pthread_mutex_unlock(&lock);
+
+    if (running) {
+        _exit(status);
+    }
+}
+
+static void child_init(apr_pool_t *pchild, server_rec *s)
+{
+    on_exit(leave_jobs, NULL);
+}
+
 void jobs_register_hooks(void)
 {
+    ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_stopping(child_stopping, NULL, NULL, APR_HOOK_MIDDLE);
 }

@@ -129,7 +129,7 @@ def test_a_job_that_never_ends_does_not_keep_a_process_that_has_to_go(kind, cert
 @pytest.mark.parametrize("kind", ALL.values(), ids=ALL)
 @pytest.mark.parametrize("end", [signal.SIGHUP, signal.SIGTERM], ids=["restart", "stop"])
 def test_a_restart_or_a_stop_does_not_wait_for_a_deadline(kind, end, certificates):
-    with waiting.ending(kind, certificates, path="/patient/") as (server, connection, log):
+    with waiting.ending(kind, certificates, path="/patient/", quick=True) as (server, connection, log):
         workers = server.workers()
         server.process.send_signal(end)
         took, _ = waiting.seconds(lambda: until(lambda: not server.workers() & workers, "the processes to end"))

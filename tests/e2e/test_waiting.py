@@ -1,7 +1,6 @@
 """Sign-ins that take their time: who waits, for how long, and that nobody else does."""
 
 import hashlib
-import json
 import os
 import pathlib
 import select
@@ -15,7 +14,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -141,10 +140,10 @@ FLOOR = 0.005
 
 def p99(site):
     """Of answers to requests that need no sign-in."""
-    command = [sys.executable, HERE / "probe.py", site.port, "/public/text", PER_SECOND * WINDOW, PER_SECOND]
+    command = [sys.executable, HERE / "probe.py", site.port, "/public/text", PER_SECOND, PER_SECOND * WINDOW]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    return statistics.quantiles(json.loads(done.stdout), n=100)[-1]
+    return statistics.quantiles([float(line.split()[1]) for line in done.stdout.splitlines()], n=100)[-1]
 
 
 @contextmanager
@@ -512,13 +511,20 @@ def reload(server):
 
 
 @contextmanager
-def ending(kind, certificates, main="", path="/second/"):
-    """A server in which Alice waits to be signed in, and its log."""
+def ending(kind, certificates, main="", path="/second/", quick=False):
+    """A server in which Alice waits to be signed in, and its log.
+
+    httpd may crash when a connection ends just as it stops at once: before a quick stop, who asks meanwhile stays.
+    """
     with serving(kind, certificates, main) as server:
         site = Site(server, "http")
         log = site.log()
-        with Client(site) as waiting:
-            waits(waiting.ask(ALICE, path))
+        with Client(site) as waiting, ExitStack() as others:
+            waiting.ask(ALICE, path)
+            other = others.enter_context(Connection(site))
+            assert other.request("/public/text").status == 200
+            if not quick:
+                others.close()
             if server.name == "httpd":  # whose threads may take up later requests before earlier ones
                 log.wait("valid-user .*no authenticated user yet", 2)
             yield server, waiting, log
@@ -564,7 +570,7 @@ def test_a_graceful_stop_lets_who_waits_sign_in(kind, certificates):
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_a_quick_stop_does_not_wait_for_an_answer(kind, certificates):
-    with ending(kind, certificates) as (server, waiting, log):
+    with ending(kind, certificates, quick=True) as (server, waiting, log):
         took, _ = seconds(server.stop)
         assert took < SECOND + SLACK
         assert is_cut(waiting)
