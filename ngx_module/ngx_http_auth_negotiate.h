@@ -64,6 +64,9 @@ ngx_int_t ngx_http_auth_negotiate_add_headers(ngx_http_request_t *r,
 void ngx_http_auth_negotiate_drop_headers(ngx_http_auth_negotiate_ctx_t *ctx,
     ngx_uint_t kinds);
 
+void ngx_http_auth_negotiate_log_notice(const auth_session *session,
+    ngx_log_t *log);
+
 ngx_int_t ngx_http_auth_negotiate_wait(ngx_http_request_t *r,
     ngx_http_auth_negotiate_ctx_t *ctx, ngx_thread_pool_t *tp);
 char *ngx_http_auth_negotiate_thread_pool(ngx_conf_t *cf, ngx_command_t *cmd,

@@ -317,6 +317,27 @@ ngx_http_auth_negotiate_finish(ngx_http_request_t *r,
 }
 
 
+void
+ngx_http_auth_negotiate_log_notice(const auth_session *session, ngx_log_t *log)
+{
+    auth_str    text;
+    ngx_uint_t  level;
+
+    text = auth_notice(session);
+
+    if (text.len) {
+
+        /* "error" is what an error_log without a level shows */
+
+        level = auth_notice_warns(session) ? NGX_LOG_ERR : NGX_LOG_NOTICE;
+
+        ngx_log_error(level, log, 0, "auth_negotiate: %*s",
+                      ngx_min(text.len, NGX_HTTP_AUTH_NEGOTIATE_MAX_TEXT),
+                      text.data);
+    }
+}
+
+
 static void
 ngx_http_auth_negotiate_log(ngx_http_request_t *r,
     ngx_http_auth_negotiate_ctx_t *ctx)
@@ -333,18 +354,7 @@ ngx_http_auth_negotiate_log(ngx_http_request_t *r,
         return;
     }
 
-    text = auth_notice(ctx->session);
-
-    if (text.len) {
-
-        /* "error" is what an error_log without a level shows */
-
-        level = auth_notice_warns(ctx->session) ? NGX_LOG_ERR : NGX_LOG_NOTICE;
-
-        ngx_log_error(level, r->connection->log, 0, "auth_negotiate: %*s",
-                      ngx_min(text.len, NGX_HTTP_AUTH_NEGOTIATE_MAX_TEXT),
-                      text.data);
-    }
+    ngx_http_auth_negotiate_log_notice(ctx->session, r->connection->log);
 
     switch (ctx->verdict) {
 

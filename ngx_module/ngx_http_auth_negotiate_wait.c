@@ -210,6 +210,7 @@ ngx_http_auth_negotiate_leave(void *data)
     if (ctx->wait) {
         ngx_http_auth_negotiate_abandon(ctx->wait);
         (void) auth_resume(ctx->session, NULL);
+        ngx_http_auth_negotiate_log_notice(ctx->session, ngx_cycle->log);
     }
 }
 

@@ -1,8 +1,7 @@
 //! What may block, cut out of a step: it owns all it needs and runs on any thread.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -14,7 +13,6 @@ pub(crate) type Work = Box<dyn FnOnce() + Send>;
 pub struct Job {
     work: Mutex<Option<Work>>,
     audience: Audience,
-    begun: OnceLock<Instant>,
     finished: AtomicBool,
 }
 
@@ -30,19 +28,13 @@ pub(crate) enum Audience {
 impl Job {
     /// A job to be run.
     pub(crate) fn new(audience: Audience, work: Work) -> Self {
-        Self {
-            work: Mutex::new(Some(work)),
-            audience,
-            begun: OnceLock::new(),
-            finished: AtomicBool::new(false),
-        }
+        Self { work: Mutex::new(Some(work)), audience, finished: AtomicBool::new(false) }
     }
 
     /// Does the work, the first time it is called.
     pub fn run(&self) {
         let work = self.work.lock().take();
         if let Some(work) = work {
-            let _ = self.begun.set(Instant::now());
             work();
             self.finished.store(true, Ordering::Release);
         }
@@ -55,11 +47,6 @@ impl Job {
             let work = self.work.lock().take();
             drop(work);
         }
-    }
-
-    /// How long ago the work began.
-    pub(crate) fn since_begun(&self) -> Option<Duration> {
-        self.begun.get().map(Instant::elapsed)
     }
 
     /// Whether the work is done.
@@ -111,9 +98,7 @@ mod tests {
         let first = job(&jobs, || ()).expect("the first");
         assert!(job(&jobs, || ()).is_none());
         assert!(jobs.permit(2).is_some());
-        assert_eq!(first.since_begun(), None);
         first.run();
-        assert!(first.since_begun().is_some());
         assert!(first.is_finished());
         assert!(job(&jobs, || ()).is_some());
     }

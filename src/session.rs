@@ -95,6 +95,8 @@ impl SignedIn {
 /// A step that waits for a job.
 struct Suspended {
     job: Awaited,
+    /// When it began to, on the clock that nobody sets.
+    since: Duration,
     scope: Arc<Scope>,
     facts: Facts<Box<[u8]>>,
     next: Next,
@@ -435,6 +437,7 @@ impl Session {
     ) -> Verdict {
         self.suspended = Some(Box::new(Suspended {
             job: Awaited(Arc::new(job)),
+            since: (self.hooks.uptime)(),
             scope: scope.clone(),
             facts: facts.to_owned(),
             next,
@@ -527,14 +530,14 @@ impl Session {
             }
             _ => {
                 let scope = suspended.scope.clone();
+                let asks_accounts =
+                    matches!(suspended.next, Next::Challenge { .. } | Next::Judge { .. });
+                if let Some(accounts) = scope.accounts.as_ref().filter(|_| asks_accounts) {
+                    let waited = (self.hooks.uptime)().saturating_sub(suspended.since);
+                    accounts.gave_up(waited, scope.timeout);
+                }
                 let subject = match &suspended.next {
-                    Next::Judge { handshake, token, .. } => {
-                        if let Some(accounts) = &scope.accounts {
-                            let asked = suspended.job.0.since_begun();
-                            accounts.missed_deadline(asked, scope.timeout);
-                        }
-                        handshake.claim(token)
-                    }
+                    Next::Judge { handshake, token, .. } => handshake.claim(token),
                     Next::Name { .. } => {
                         self.signed_in = None;
                         None
@@ -551,12 +554,10 @@ impl Session {
 
     /// Tells what an administrator should know of the files that sign-ins depend on.
     fn take_notices(&mut self, scope: &Scope) {
-        if let Some(accounts) = &scope.accounts {
-            self.answer.notice(accounts.take_notice());
-        }
-        if let Some(kerberos) = &scope.kerberos {
-            self.answer.notice(kerberos.take_notice());
-        }
+        let of_accounts = || scope.accounts.as_ref()?.take_notice();
+        let of_kerberos = || scope.kerberos.as_ref()?.take_notice();
+        // One for each answer: the other has to wait for the next.
+        self.answer.notice(of_accounts().or_else(of_kerberos));
     }
 
     /// Refuses credentials. The client learns no more than the status; that a challenge cannot

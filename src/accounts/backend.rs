@@ -72,9 +72,9 @@ impl Backend {
     }
 
     /// What has to be asked before a CHALLENGE can be made.
-    pub(crate) fn before_challenge(&self, max_jobs: usize) -> Result<Option<Job>, Busy> {
+    pub(crate) fn before_challenge(&self, scope: &Scope) -> Result<Option<Job>, Busy> {
         match self {
-            Self::Winbind(winbind) => winbind.before_challenge(max_jobs),
+            Self::Winbind(winbind) => winbind.before_challenge(scope.max_jobs, scope.timeout),
             _ => Ok(None),
         }
     }
@@ -100,10 +100,10 @@ impl Backend {
         }
     }
 
-    /// A request has given up waiting for an answer to what was asked so long ago, if it was.
-    pub(crate) fn missed_deadline(&self, asked: Option<Duration>, timeout: Duration) {
+    /// Somebody who might have waited for `timeout` has given up.
+    pub(crate) fn gave_up(&self, waited: Duration, timeout: Duration) {
         if let Self::Winbind(winbind) = self {
-            winbind.missed_deadline(asked, timeout);
+            winbind.gave_up(waited, timeout);
         }
     }
 

@@ -6,7 +6,7 @@ mod groups;
 mod library;
 mod nt_status;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -29,6 +29,9 @@ use library::{Context, Failure, Interface, Library, Logon, LogonRequest};
 /// How long the names of this computer are good without another look.
 const NAMES_GOOD_FOR: Duration = Duration::from_secs(5 * 60);
 
+/// When they are looked at again after that could not be done.
+const NAMES_AGAIN: Duration = Duration::from_secs(10);
+
 /// How often it may be asked whether this computer's own account is fine.
 const TRUST_EVERY: Duration = Duration::from_secs(60);
 
@@ -41,6 +44,9 @@ const AT_ONCE: Duration = Duration::from_secs(2);
 /// So many accounts are remembered, to be shared by the connections of one user.
 const MOST_SHARED: usize = 16_384;
 
+/// So much news is kept until somebody's answer can carry it into the log.
+const MOST_NOTICES: usize = 16;
+
 /// The domain of this computer.
 pub struct Winbind {
     library: &'static Library,
@@ -50,12 +56,11 @@ pub struct Winbind {
     names: ArcSwapOption<ServerNames>,
     /// When the names are to be looked at again, in milliseconds since `opened`.
     names_due: AtomicU64,
-    refreshers: Jobs,
     opened: Instant,
     trust: Mutex<Trust>,
     groups: GroupNames,
     accounts: Mutex<HashMap<Sid, Weak<Account>>>,
-    notice: Mutex<Option<Notice>>,
+    notices: Mutex<VecDeque<Notice>>,
 }
 
 /// Whether the account of this computer is fine.
@@ -106,12 +111,11 @@ impl Winbind {
             breaker: Arc::default(),
             names: ArcSwapOption::empty(),
             names_due: AtomicU64::new(0),
-            refreshers: Jobs::default(),
             opened: Instant::now(),
             trust: Mutex::new(Trust { asked: None, fine: true }),
             groups: GroupNames::default(),
             accounts: Mutex::default(),
-            notice: Mutex::default(),
+            notices: Mutex::default(),
         });
         *open = Arc::downgrade(&new);
         Ok(new)
@@ -122,42 +126,54 @@ impl Winbind {
         self.names.load_full()
     }
 
-    /// What has to be asked before a CHALLENGE is made: the names that it tells, if they are not
-    /// known, or are due. Whoever comes while they are looked at again goes on with the old ones.
-    pub(crate) fn before_challenge(self: &Arc<Self>, max_jobs: usize) -> Result<Option<Job>, Busy> {
-        let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let known = self.names.load().is_some();
-        if known && now < self.names_due.load(Ordering::Relaxed) {
+    /// What has to be asked before a CHALLENGE is made: the names that it tells, as long as they are
+    /// not known. Who asks a domain controller looks whether they have changed.
+    pub(crate) fn before_challenge(
+        self: &Arc<Self>,
+        max_jobs: usize,
+        timeout: Duration,
+    ) -> Result<Option<Job>, Busy> {
+        if self.names.load().is_some() {
             return Ok(None);
         }
-        let (jobs, most) = if known { (&self.refreshers, 1) } else { (&self.jobs, max_jobs) };
-        let permit = match (jobs.permit(most), known) {
-            (Some(permit), _) => permit,
-            (None, true) => return Ok(None),
-            (None, false) => return Err(Busy::TooMany),
-        };
+        let permit = self.jobs.permit(max_jobs).ok_or(Busy::TooMany)?;
+        let pass = self.breaker.pass(timeout).ok_or(Busy::NoAnswers)?;
         let winbind = self.clone();
         let work = Box::new(move || {
             let _permit = permit;
+            let began = Instant::now();
             winbind.with_context(|context| {
-                let refreshed = winbind.refresh_names(context).is_ok();
-                ((), refreshed)
+                let told = winbind.refresh_names(context).is_ok();
+                if told && began.elapsed() < timeout {
+                    winbind.answered(pass);
+                }
+                ((), told)
             });
         });
-        Ok(Some(Job::new(if known { Audience::All } else { Audience::One }, work)))
+        Ok(Some(Job::new(Audience::One, work)))
     }
 
-    /// Asks winbindd for the names.
+    /// Asks winbindd for the names; it needs no domain controller for that.
     fn refresh_names(&self, context: &Context) -> Result<(), Failure> {
-        let names = context.interface().map(|interface| server_names(&interface))?;
-        let due = self.opened.elapsed() + NAMES_GOOD_FOR;
-        self.names_due.store(u64::try_from(due.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        if let Some(names) = names {
-            if self.names.load().as_deref() != Some(&names) {
-                self.names.store(Some(Arc::new(names)));
-            }
+        let found = context.interface();
+        let good_for = if found.is_ok() { NAMES_GOOD_FOR } else { NAMES_AGAIN };
+        let due = u64::try_from((self.opened.elapsed() + good_for).as_millis());
+        self.names_due.store(due.unwrap_or(u64::MAX), Ordering::Relaxed);
+        let names = server_names(&found?);
+        match names {
+            Some(names) if self.names.load().as_deref() == Some(&names) => {}
+            Some(names) => self.names.store(Some(Arc::new(names))),
+            None => self.tell(
+                "winbind: this computer's names are not what a CHALLENGE can tell: the NetBIOS names \
+                 of computer and domain have to be ASCII",
+                true,
+            ),
         }
         Ok(())
+    }
+
+    fn names_are_due(&self) -> bool {
+        self.opened.elapsed().as_millis() >= u128::from(self.names_due.load(Ordering::Relaxed))
     }
 
     /// One question to a domain controller, about one AUTHENTICATE.
@@ -168,7 +184,7 @@ impl Winbind {
         timeout: Duration,
     ) -> Result<Inquiry, Busy> {
         let permit = self.jobs.permit(max_jobs).ok_or(Busy::TooMany)?;
-        let pass = self.breaker.pass().ok_or(Busy::NoAnswers)?;
+        let pass = self.breaker.pass(timeout).ok_or(Busy::NoAnswers)?;
         let reply = Reply::default();
         let (winbind, for_asker) = (self.clone(), reply.clone());
         let work = Box::new(move || {
@@ -179,11 +195,9 @@ impl Winbind {
         Ok(Inquiry { job: Job::new(Audience::One, work), reply })
     }
 
-    /// A request has given up waiting for an answer to what was asked so long ago, if it was. Who
-    /// had most of the time waited for the domain; who had not, waited for a thread, or went away.
-    pub(crate) fn missed_deadline(&self, asked: Option<Duration>, timeout: Duration) {
-        let in_vain = asked.is_some_and(|asked| asked >= timeout / 2);
-        if in_vain && self.breaker.missed() == Some(Change::Opened) {
+    /// Somebody who might have waited for `timeout` has given up.
+    pub(crate) fn gave_up(&self, waited: Duration, timeout: Duration) {
+        if self.breaker.gave_up(waited, timeout) == Some(Change::Opened) {
             self.tell(
                 "winbind: no answer in time, several times in a row: sign-ins are answered 503 at \
                  once until there is one; one at a time tries",
@@ -192,13 +206,22 @@ impl Winbind {
         }
     }
 
+    fn answered(&self, pass: Pass) {
+        if pass.answered() == Some(Change::Closed) {
+            self.tell("winbind: answers again", false);
+        }
+    }
+
     /// Takes what an administrator has to be told.
     pub(crate) fn take_notice(&self) -> Option<Notice> {
-        self.notice.lock().take()
+        self.notices.lock().pop_front()
     }
 
     fn tell(&self, text: &'static str, warns: bool) {
-        *self.notice.lock() = Some(Notice { text: text.to_owned().into(), warns });
+        let mut notices = self.notices.lock();
+        if notices.len() < MOST_NOTICES {
+            notices.push_back(Notice { text: text.to_owned().into(), warns });
+        }
     }
 
     fn judge(
@@ -210,18 +233,22 @@ impl Winbind {
         let began = Instant::now();
         let outcome = self.with_context(|context| {
             let verdict = self.logon(context, question);
-            // What follows is not the domain controller's fault, and is no second try.
-            let took = began.elapsed();
-            if is_answer(&verdict) && took < timeout && pass.answered() == Some(Change::Closed) {
-                self.tell("winbind: answers again", false);
-            }
-            match verdict {
+            let (took, is_answer) = (began.elapsed(), is_answer(&verdict));
+            let outcome = match verdict {
                 Ok(logon) => (self.vouch(context, logon), true),
                 Err(failure) => {
                     let has_spoken = matches!(failure, Failure::NtStatus(_));
                     (Err(self.explain(context, question, failure, took)), has_spoken)
                 }
+            };
+            if outcome.1 && self.names_are_due() {
+                // They stay as they are if that fails.
+                let _ = self.refresh_names(context);
             }
+            if is_answer && began.elapsed() < timeout {
+                self.answered(pass);
+            }
+            outcome
         });
         outcome.unwrap_or_else(|| Err(refused(Reason::WinbindUnavailable, "")))
     }
@@ -233,25 +260,33 @@ impl Winbind {
             workstation: &question.workstation,
             server_challenge: question.server_challenge,
             nt_response: &question.nt_response,
-            lm_response: &question.lm_response,
         })
     }
 
     fn vouch(&self, context: &Context, logon: Logon) -> Result<Vouched, Refused> {
-        let Logon { domain, user, guest, user_session_key, sid, groups } = logon;
+        let Logon { domain, user, guest, by_lm, user_session_key, sid, groups } = logon;
         let sid = sid.ok_or_else(|| refused(Reason::BadName, "the account has no SID"))?;
         if guest || sid.is_nobody() {
             return Err(refused(Reason::AnonymousRefused, "the domain has a guest of it"));
         }
+        if by_lm {
+            return Err(refused(Reason::LmRefused, "the domain looked at another response"));
+        }
         let no_key = "the domain told no session key";
         let session_base_key =
             user_session_key.ok_or_else(|| refused(Reason::NoSessionKey, no_key))?;
-        let acceptable =
-            |name: &str| !name.is_empty() && !name.contains('\\') && names::is_acceptable(name);
-        if !acceptable(&domain) || !acceptable(&user) {
-            return Err(refused(Reason::BadName, "the domain has another name for the account"));
+        let [domain, user] = [domain, user].map(|name| name.filter(|name| is_name(name)));
+        let (Some(domain), Some(user)) = (domain, user) else {
+            return Err(refused(Reason::BadName, UNFIT_NAME));
+        };
+        let (groups, complete) = self.groups.of(&groups, context);
+        if !complete {
+            self.tell(
+                "winbind: names of groups could not be looked up: who has signed in just now is in \
+                 those without a name",
+                true,
+            );
         }
-        let groups = self.groups.of(context, &groups);
         let account = self.shared(&sid, Account::of_domain(&domain, &user, &sid, groups));
         Ok(Vouched { account, session_base_key })
     }
@@ -328,9 +363,17 @@ impl Winbind {
             }
             trust.asked = Some(Instant::now());
         }
-        let fine = context.check_trust().is_ok();
-        self.trust.lock().fine = fine;
-        fine
+        let found = context.check_trust();
+        let mut trust = self.trust.lock();
+        match found {
+            Ok(()) => trust.fine = true,
+            Err(Failure::NtStatus(status)) if !nt_status::is_unreachable(status) => {
+                trust.fine = false;
+            }
+            // Nobody could be asked.
+            Err(_) => {}
+        }
+        trust.fine
     }
 
     /// Lends a connection to winbindd; who borrows it says besides whether it is still good.
@@ -355,6 +398,17 @@ fn is_answer(verdict: &Result<Logon, Failure>) -> bool {
     }
 }
 
+/// Whether winbindd tells this name of an account or a group whole, and as it is: its texts have at
+/// most 255 bytes, and it may put U+FFFD for what it cannot write.
+fn is_name(name: &str) -> bool {
+    (1..255).contains(&name.len())
+        && !name.contains(['\\', '\u{fffd}'])
+        && names::is_acceptable(name)
+}
+
+const UNFIT_NAME: &str = "winbindd has a name for the account that cannot be used; if it is not \
+                          UTF-8, see \"unix charset\" in smb.conf";
+
 fn refused(reason: Reason, said: &str) -> Refused {
     Refused { reason, said: said.to_owned() }
 }
@@ -377,28 +431,4 @@ fn server_names(interface: &Interface) -> Option<ServerNames> {
         dns_tree: String::new(),
         dns_domain,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_who_waited_for_the_domain_has_waited_in_vain() {
-        const TIMEOUT: Duration = Duration::from_secs(10);
-        let winbind = Winbind::open().expect("libwbclient");
-        for asked in [None, Some(Duration::ZERO), Some(TIMEOUT / 10)] {
-            for _ in 0..5 {
-                winbind.missed_deadline(asked, TIMEOUT);
-            }
-        }
-        let both = (winbind.breaker.pass(), winbind.breaker.pass());
-        assert!(matches!(both, (Some(_), Some(_))));
-        for _ in 0..3 {
-            winbind.missed_deadline(Some(TIMEOUT - Duration::from_millis(1)), TIMEOUT);
-        }
-        let trial = winbind.breaker.pass();
-        assert!(trial.is_some() && winbind.breaker.pass().is_none());
-        assert!(winbind.take_notice().is_some_and(|notice| notice.warns));
-    }
 }

@@ -18,10 +18,9 @@ pub struct Question {
     pub workstation: String,
     /// ServerChallenge.
     pub server_challenge: [u8; 8],
-    /// NtChallengeResponse.
+    /// NtChallengeResponse. LmChallengeResponse is not asked about: a domain controller that finds
+    /// that one right would say so of a response whose AV_PAIRs nobody has signed.
     pub nt_response: Box<[u8]>,
-    /// LmChallengeResponse.
-    pub lm_response: Box<[u8]>,
     /// MsvAvNbComputerName and MsvAvNbDomainName of the CHALLENGE.
     pub told: (String, String),
 }
@@ -88,7 +87,6 @@ mod tests {
             workstation: String::new(),
             server_challenge: [1; 8],
             nt_response: [2; 40].into(),
-            lm_response: [].into(),
             told: Default::default(),
         };
         let sid = Sid::new([0, 0, 0, 0, 0, 5], &[21, 1, 2, 3, 1104]);

@@ -277,14 +277,17 @@ impl<'a> Attempt<'a> {
         check_channel_bindings(&response.av_pairs, context.channel_bindings)?;
         check_service_name(&response.av_pairs, context.service_names)?;
         let workstation = Claim::name(challenge, message.workstation())?;
+        let domain = asked_about(&claim.domain)?;
+        if has_no_users(&domain) {
+            return Err(Reason::UnknownUser);
+        }
         let told = |id| challenge.target_info.get(id).map(text_of).unwrap_or_default();
         Ok(Question {
-            domain: asked_about(&claim.domain)?,
+            domain,
             user: asked_about(&claim.user)?,
             workstation: asked_about(&workstation)?,
             server_challenge: challenge.server_challenge,
             nt_response: message.nt_response.into(),
-            lm_response: message.lm_response.into(),
             told: (told(AvId::NB_COMPUTER_NAME), told(AvId::NB_DOMAIN_NAME)),
         })
     }
@@ -300,6 +303,12 @@ fn asked_about(name: &Name) -> Result<String, Reason> {
     const MOST: usize = 255;
     let name = String::from_utf16(name.units()).map_err(|_| Reason::BadName)?;
     if name.len() <= MOST { Ok(name) } else { Err(Reason::BadName) }
+}
+
+/// Whether this is a domain that every computer knows and that nobody signs in to (MS-DTYP
+/// 2.4.2.4): winbindd would look for its domain controllers.
+fn has_no_users(domain: &str) -> bool {
+    ["BUILTIN", "NT AUTHORITY"].iter().any(|name| domain.eq_ignore_ascii_case(name))
 }
 
 /// Our own text in UTF-16LE.

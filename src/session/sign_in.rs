@@ -136,7 +136,7 @@ impl Session {
         if let Some(reason) = self.connection_obstacle(scope, request) {
             return Err(reason);
         }
-        match accounts.before_challenge(scope.max_jobs) {
+        match accounts.before_challenge(scope) {
             Ok(None) => self.send_challenge(scope, scheme, message, negotiation),
             Ok(Some(job)) => {
                 let facts = self.facts(scope, request, Duration::ZERO);
@@ -144,7 +144,11 @@ impl Session {
                 let next = Next::Challenge { scheme, message: message.into(), negotiation };
                 Ok(self.suspend(job, scope, &facts, next))
             }
-            Err(busy) => Ok(self.answer.give_up(busy.reason(), None)),
+            Err(busy) => {
+                let verdict = self.answer.give_up(busy.reason(), None);
+                self.answer.notice(accounts.take_notice());
+                Ok(verdict)
+            }
         }
     }
 

@@ -84,8 +84,9 @@ class Account:
     def with_password(self, password):
         return Account(self.domain, self.user, password)
 
-    def authenticate(self, challenge, binding=ABSENT, spn=None, mic=False, drop_av=()):
-        """The AUTHENTICATE_MESSAGE that answers this CHALLENGE_MESSAGE."""
+    def authenticate(self, challenge, binding=ABSENT, spn=None, mic=False, drop_av=(), lm_response=bytes(24),
+                     proof=None):
+        """The AUTHENTICATE_MESSAGE that answers this CHALLENGE_MESSAGE; with another NTProofStr it proves nothing."""
         server_challenge, pairs = parse_challenge(challenge)
         pairs = [(av_id, value) for av_id, value in pairs if av_id not in drop_av]
         if mic:
@@ -97,18 +98,28 @@ class Account:
         info = b"".join(struct.pack("<HH", i, len(v)) + v for i, v in pairs) + bytes(4)
 
         temp = struct.pack("<BB6xQ", 1, 1, 0x01DD000000000000) + os.urandom(8) + bytes(4) + info + bytes(4)
-        key = hmac.digest(nt_hash(self.password), (self.user.upper() + self.domain).encode("utf-16-le"), "md5")
-        proof = hmac.digest(key, server_challenge + temp, "md5")
-        message = self._message(proof + temp, mic)
+        key = self.key()
+        proof = proof or hmac.digest(key, server_challenge + temp, "md5")
+        message = self._message(lm_response, proof + temp, mic)
         if not mic:
             return message
         session_key = hmac.digest(key, proof, "md5")
         tag = hmac.digest(session_key, negotiate() + challenge + message, "md5")
         return message[:72] + tag + message[88:]
 
-    def _message(self, nt_response, mic):
+    def key(self):
+        """NTOWFv2."""
+        return hmac.digest(nt_hash(self.password), (self.user.upper() + self.domain).encode("utf-16-le"), "md5")
+
+    def lmv2_response(self, challenge):
+        """The LMv2 response (MS-NLMP 3.3.2), which has no AV pairs."""
+        server_challenge, _ = parse_challenge(challenge)
+        client_challenge = os.urandom(8)
+        return hmac.digest(self.key(), server_challenge + client_challenge, "md5") + client_challenge
+
+    def _message(self, lm_response, nt_response, mic):
         fields = [
-            bytes(24),
+            lm_response,
             nt_response,
             self.domain.encode("utf-16-le"),
             self.user.encode("utf-16-le"),

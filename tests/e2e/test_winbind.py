@@ -224,6 +224,38 @@ def test_the_domain_is_not_asked_about_what_cannot_be_good(server, domain, reaso
     assert domain.bad_pwd_count("bob") == 0
 
 
+@pytest.mark.parametrize("scheme, path", [("http", "/"), ("https", "/"), ("https", "/bound/")])
+def test_an_lm_response_proves_nothing(server, domain, certificates, scheme, path):
+    """Domain controllers take LMv2 where NTLMv2 is wrong: then nobody has signed the AV pairs, bindings among them."""
+    site = Site(server, scheme)
+    log = site.log()
+    with Connection(site) as connection:
+        challenge = connection.challenge(path)
+        token = AD_BOB.authenticate(challenge, binding=channel_binding(certificates.leaf), proof=os.urandom(16),
+                                    lm_response=AD_BOB.lmv2_response(challenge))
+        assert connection.request(path, authorization(token)).status == 401
+        assert connection.request(path).status == 401
+    assert log.refusals() == ["wrong-response"]
+    assert domain.bad_pwd_count("bob") == 1
+    domain.unlock("bob")
+
+
+@pytest.mark.parametrize("lm_response", [b"", bytes(24), b"nonsense"], ids=["none", "zeros", "nonsense"])
+def test_no_lm_response_is_needed(plain_site, lm_response):
+    with Connection(plain_site) as connection:
+        token = AD_ALICE.authenticate(connection.challenge(), mic=True, lm_response=lm_response)
+        assert connection.request("/", authorization(token)).user == AD_ALICE.name
+
+
+@pytest.mark.parametrize("of_all", ["BUILTIN", "NT Authority"])
+def test_nobody_is_of_a_domain_that_every_computer_has(plain_site, of_all):
+    """winbindd would say that it has no domain controllers, which is not for strangers to say."""
+    log = plain_site.log()
+    with Connection(plain_site) as connection:
+        assert connection.sign_in(Account(of_all, "alice", PASSWORD), mic=True).status == 401
+    assert log.refusals() == ["unknown-user"]
+
+
 def test_a_right_binding_signs_in(server, certificates):
     site = Site(server, "https")
     with Connection(site) as connection:

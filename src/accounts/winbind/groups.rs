@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::library::{Context, Failure};
-use crate::names;
+use super::is_name;
+use super::library::{Context, GroupName};
 use crate::sid::Sid;
 use crate::text::Text;
 
-/// How long a name is remembered.
+/// How long a name is good without another look.
 const KNOWN_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// How long it is remembered that there is none.
@@ -28,45 +28,66 @@ struct Known {
     until: Instant,
 }
 
+/// A group of somebody who signs in.
+struct Group<'a> {
+    sid: &'a Sid,
+    /// Its name, as far as that is known.
+    name: Option<Text>,
+    /// Whether it is to be looked up.
+    due: bool,
+    /// Whether it has never been looked up.
+    new: bool,
+}
+
 impl GroupNames {
-    /// The names of groups, as far as they have some. Who cannot be asked is asked no further.
-    pub(super) fn of(&self, context: &Context, sids: &[Sid]) -> Vec<Text> {
+    /// The names of groups, as far as they have some, and whether those are all. One that is to be
+    /// looked up again keeps its old name where nobody can be asked.
+    pub(super) fn of(&self, sids: &[Sid], context: &Context) -> (Vec<Text>, bool) {
         let now = Instant::now();
-        let mut names = Vec::with_capacity(sids.len());
-        for sid in sids {
-            match self.known(sid, now) {
-                Some(name) => names.extend(name),
-                None => match context.group_name(sid) {
-                    Ok(found) => names.extend(self.remember(sid, found, now)),
-                    Err(Failure::NotAvailable) => break,
-                    Err(_) => {}
-                },
+        let mut groups = self.known(sids, now);
+        let due: Vec<&Sid> = groups.iter().filter(|group| group.due).map(|one| one.sid).collect();
+        let mut complete = true;
+        if !due.is_empty() {
+            match context.group_names(&due) {
+                Ok(found) => self.learn(&mut groups, &found, now),
+                Err(_) => complete = !groups.iter().any(|group| group.new),
             }
         }
-        names
+        (groups.into_iter().filter_map(|group| group.name).collect(), complete)
     }
 
-    fn known(&self, sid: &Sid, now: Instant) -> Option<Option<Text>> {
+    fn known<'a>(&self, sids: &'a [Sid], now: Instant) -> Vec<Group<'a>> {
         let known = self.0.lock();
-        known.get(sid).filter(|known| now < known.until).map(|known| known.name.clone())
+        let group = |sid| {
+            let known = known.get(sid);
+            let name = known.and_then(|known| known.name.clone());
+            let due = known.is_none_or(|known| known.until <= now);
+            Group { sid, name, due, new: known.is_none() }
+        };
+        sids.iter().map(group).collect()
     }
 
-    fn remember(&self, sid: &Sid, found: Option<(String, String)>, now: Instant) -> Option<Text> {
-        let acceptable = |(domain, name): &(String, String)| {
-            !name.is_empty() && names::is_acceptable(domain) && names::is_acceptable(name)
-        };
-        let name = found.filter(acceptable).map(|(domain, name)| {
-            let parts = [domain.as_str(), "\\", &name];
-            Text::concat(if domain.is_empty() { &parts[2..] } else { &parts }).shared()
-        });
-        let until = now + if name.is_some() { KNOWN_FOR } else { UNKNOWN_FOR };
+    /// What was found about those that were due, in their order. That a name is gone may mean that
+    /// nobody could be asked just now: the old one stays.
+    fn learn(&self, groups: &mut [Group<'_>], found: &[Option<GroupName>], now: Instant) {
         let mut known = self.0.lock();
-        if known.len() >= MOST {
-            known.retain(|_, known| now < known.until);
+        for (group, found) in groups.iter_mut().filter(|group| group.due).zip(found) {
+            let name = found.as_ref().and_then(spelled);
+            let until = now + if name.is_some() { KNOWN_FOR } else { UNKNOWN_FOR };
+            group.name = name.or(group.name.take());
+            if known.len() >= MOST {
+                known.retain(|_, known| now < known.until);
+            }
+            if known.len() < MOST {
+                known.insert(group.sid.clone(), Known { name: group.name.clone(), until });
+            }
         }
-        if known.len() < MOST {
-            known.insert(sid.clone(), Known { name: name.clone(), until });
-        }
-        name
     }
+}
+
+/// `DOMAIN\name`.
+fn spelled(GroupName { domain, name }: &GroupName) -> Option<Text> {
+    let parts = [domain.as_str(), "\\", name];
+    let parts = if is_name(domain) { &parts } else { &parts[2..] };
+    is_name(name).then(|| Text::concat(parts).shared())
 }

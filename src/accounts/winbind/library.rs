@@ -6,6 +6,8 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
 use std::sync::OnceLock;
 
+use zeroize::Zeroize;
+
 use crate::secret::Secret;
 use crate::sid::Sid;
 
@@ -25,10 +27,18 @@ mod sys {
     pub(super) const ALLOW_TRUST_ACCOUNTS: u32 = 0x20 | 0x800;
     /// WBC_AUTH_USER_INFO_GUEST
     pub(super) const GUEST: u32 = 1;
+    /// WBC_AUTH_USER_INFO_USED_LM_PASSWORD
+    pub(super) const USED_LM_PASSWORD: u32 = 8;
     /// WBC_SID_ATTR_GROUP_ENABLED
     pub(super) const GROUP_ENABLED: u32 = 4;
     /// WBC_SID_ATTR_GROUP_USEFOR_DENY_ONLY
     pub(super) const GROUP_DENY_ONLY: u32 = 0x10;
+    /// WBC_SID_NAME_DOM_GRP
+    pub(super) const NAME_GROUP: c_int = 2;
+    /// WBC_SID_NAME_ALIAS
+    pub(super) const NAME_ALIAS: c_int = 4;
+    /// WBC_SID_NAME_WKN_GRP
+    pub(super) const NAME_WELL_KNOWN_GROUP: c_int = 5;
 
     /// struct wbcDomainSid
     #[repr(C)]
@@ -108,6 +118,24 @@ mod sys {
         pub(super) dns_domain: *const c_char,
     }
 
+    /// struct wbcDomainInfo
+    #[repr(C)]
+    pub(super) struct DomainInfo {
+        pub(super) short_name: *const c_char,
+        pub(super) dns_name: *const c_char,
+        pub(super) sid: Sid,
+        pub(super) flags: [u32; 3],
+        pub(super) trust_routing: *const c_char,
+    }
+
+    /// struct wbcTranslatedName
+    #[repr(C)]
+    pub(super) struct TranslatedName {
+        pub(super) kind: c_int,
+        pub(super) name: *const c_char,
+        pub(super) domain_index: c_int,
+    }
+
     pub(super) type CtxCreate = unsafe extern "C" fn() -> *mut c_void;
     pub(super) type CtxFree = unsafe extern "C" fn(*mut c_void);
     pub(super) type FreeMemory = unsafe extern "C" fn(*mut c_void);
@@ -119,12 +147,13 @@ mod sys {
         *mut *mut AuthUserInfo,
         *mut *mut AuthErrorInfo,
     ) -> Error;
-    pub(super) type CtxLookupSid = unsafe extern "C" fn(
+    pub(super) type CtxLookupSids = unsafe extern "C" fn(
         *mut c_void,
         *const Sid,
-        *mut *mut c_char,
-        *mut *mut c_char,
+        c_int,
+        *mut *mut DomainInfo,
         *mut c_int,
+        *mut *mut TranslatedName,
     ) -> Error;
     pub(super) type CtxCheckTrustCredentials =
         unsafe extern "C" fn(*mut c_void, *const c_char, *mut *mut AuthErrorInfo) -> Error;
@@ -137,7 +166,7 @@ pub(super) struct Library {
     free_memory: sys::FreeMemory,
     interface_details: sys::CtxInterfaceDetails,
     authenticate_user_ex: sys::CtxAuthenticateUserEx,
-    lookup_sid: sys::CtxLookupSid,
+    lookup_sids: sys::CtxLookupSids,
     check_trust_credentials: sys::CtxCheckTrustCredentials,
 }
 
@@ -187,7 +216,7 @@ impl Library {
                 c"wbcCtxAuthenticateUserEx",
                 sys::CtxAuthenticateUserEx
             ),
-            lookup_sid: function!(c"wbcCtxLookupSid", sys::CtxLookupSid),
+            lookup_sids: function!(c"wbcCtxLookupSids", sys::CtxLookupSids),
             check_trust_credentials: function!(
                 c"wbcCtxCheckTrustCredentials",
                 sys::CtxCheckTrustCredentials
@@ -217,6 +246,11 @@ impl<T> Owned<T> {
     fn get(&self) -> Option<&T> {
         // SAFETY: the library filled it, if there is anything.
         unsafe { self.0.as_ref() }
+    }
+
+    fn get_mut(&mut self) -> Option<&mut T> {
+        // SAFETY: the library filled it, if there is anything, and nobody else has it.
+        unsafe { self.0.as_mut() }
     }
 }
 
@@ -259,19 +293,27 @@ pub(super) struct LogonRequest<'a> {
     pub(super) workstation: &'a str,
     pub(super) server_challenge: [u8; 8],
     pub(super) nt_response: &'a [u8],
-    pub(super) lm_response: &'a [u8],
 }
 
 /// Who signed in.
 pub(super) struct Logon {
-    pub(super) domain: String,
-    pub(super) user: String,
+    /// `None` if winbindd has no name, or one that is not UTF-8; so with the others.
+    pub(super) domain: Option<String>,
+    pub(super) user: Option<String>,
     pub(super) guest: bool,
+    /// Whether another response than the one that was asked about counted.
+    pub(super) by_lm: bool,
     /// `None` if winbindd had none.
     pub(super) user_session_key: Option<Secret<16>>,
     pub(super) sid: Option<Sid>,
     /// Those that count for access.
     pub(super) groups: Vec<Sid>,
+}
+
+/// A group, as winbindd calls it.
+pub(super) struct GroupName {
+    pub(super) domain: String,
+    pub(super) name: String,
 }
 
 /// The names of this computer in its domain.
@@ -307,9 +349,9 @@ impl Context {
         // SAFETY: these are C strings, or null.
         unsafe {
             Ok(Interface {
-                netbios_name: text(details.netbios_name),
-                netbios_domain: text(details.netbios_domain),
-                dns_domain: text(details.dns_domain),
+                netbios_name: text(details.netbios_name).unwrap_or_default(),
+                netbios_domain: text(details.netbios_domain).unwrap_or_default(),
+                dns_domain: text(details.dns_domain).unwrap_or_default(),
             })
         }
     }
@@ -332,8 +374,8 @@ impl Context {
                 challenge: request.server_challenge,
                 nt_length: length(request.nt_response),
                 nt_data: request.nt_response.as_ptr(),
-                lm_length: length(request.lm_response),
-                lm_data: request.lm_response.as_ptr(),
+                lm_length: 0,
+                lm_data: ptr::null(),
             },
         };
         let (mut info, mut error_info) = (Owned::none(self.library), Owned::none(self.library));
@@ -342,7 +384,7 @@ impl Context {
             let authenticate = self.library.authenticate_user_ex;
             authenticate(self.context, &params, &mut info.0, &mut error_info.0)
         };
-        match (error, info.get()) {
+        match (error, info.get_mut()) {
             // SAFETY: the library filled it.
             (sys::SUCCESS, Some(info)) => Ok(unsafe { logon(info) }),
             (sys::SUCCESS, None) => Err(Failure::Other(error)),
@@ -350,29 +392,29 @@ impl Context {
         }
     }
 
-    /// Domain and name of a group; `None` if nobody knows it.
-    pub(super) fn group_name(&self, sid: &Sid) -> Result<Option<(String, String)>, Failure> {
-        let mut parts = [0; 15];
-        let count = sid.sub_authorities().len().min(parts.len());
-        parts[..count].copy_from_slice(&sid.sub_authorities()[..count]);
-        let sid = sys::Sid {
-            revision: 1,
-            count: count as u8,
-            authority: sid.authority(),
-            sub_authorities: parts,
-        };
-        let (mut domain, mut name) = (Owned::none(self.library), Owned::none(self.library));
-        let mut kind = 0;
-        // SAFETY: context, SID and places are valid.
+    /// Domain and name of each group, all in one question; `None` where nobody knows one.
+    pub(super) fn group_names(&self, sids: &[&Sid]) -> Result<Vec<Option<GroupName>>, Failure> {
+        let asked: Vec<sys::Sid> = sids.iter().map(|sid| sid_of(sid)).collect();
+        let Ok(count) = c_int::try_from(asked.len()) else { return Err(Failure::NotAvailable) };
+        let (mut domains, mut names) = (Owned::none(self.library), Owned::none(self.library));
+        let mut number_of_domains = 0;
+        // SAFETY: context, so many SIDs, and places are valid.
         let error = unsafe {
-            let lookup = self.library.lookup_sid;
-            lookup(self.context, &sid, &mut domain.0, &mut name.0, &mut kind)
+            (self.library.lookup_sids)(
+                self.context,
+                asked.as_ptr(),
+                count,
+                &mut domains.0,
+                &mut number_of_domains,
+                &mut names.0,
+            )
         };
-        match error {
-            // SAFETY: these are C strings, or null.
-            sys::SUCCESS => unsafe { Ok(Some((text(domain.0), text(name.0)))) },
-            sys::WINBIND_NOT_AVAILABLE => Err(Failure::NotAvailable),
-            _ => Ok(None),
+        success(error, &names)?;
+        // SAFETY: the library filled so many; their texts are C strings, or null.
+        unsafe {
+            let domains: &[sys::DomainInfo] = slice(domains.0, number_of_domains);
+            let names: &[sys::TranslatedName] = slice(names.0, count);
+            Ok(names.iter().map(|name| group_name(name, domains)).collect())
         }
     }
 
@@ -406,9 +448,38 @@ fn success<T>(error: sys::Error, made: &Owned<T>) -> Result<&T, Failure> {
     }
 }
 
+fn sid_of(sid: &Sid) -> sys::Sid {
+    let mut parts = [0; 15];
+    let count = sid.sub_authorities().len().min(parts.len());
+    parts[..count].copy_from_slice(&sid.sub_authorities()[..count]);
+    sys::Sid { revision: 1, count: count as u8, authority: sid.authority(), sub_authorities: parts }
+}
+
+/// # Safety
+/// There are so many, or it is null.
+unsafe fn slice<'a, T>(first: *const T, count: c_int) -> &'a [T] {
+    match usize::try_from(count) {
+        // SAFETY: the caller's word.
+        Ok(count) if !first.is_null() => unsafe { std::slice::from_raw_parts(first, count) },
+        _ => &[],
+    }
+}
+
+/// # Safety
+/// The texts are C strings, or null.
+unsafe fn group_name(name: &sys::TranslatedName, domains: &[sys::DomainInfo]) -> Option<GroupName> {
+    let kinds = [sys::NAME_GROUP, sys::NAME_ALIAS, sys::NAME_WELL_KNOWN_GROUP];
+    if !kinds.contains(&name.kind) {
+        return None;
+    }
+    let domain = domains.get(usize::try_from(name.domain_index).ok()?)?;
+    // SAFETY: the caller's word.
+    unsafe { Some(GroupName { domain: text(domain.short_name)?, name: text(name.name)? }) }
+}
+
 /// # Safety
 /// The library filled `info`.
-unsafe fn logon(info: &sys::AuthUserInfo) -> Logon {
+unsafe fn logon(info: &mut sys::AuthUserInfo) -> Logon {
     // SAFETY: the caller's word: so many are there, and these are C strings or null.
     let (sids, domain, user) = unsafe {
         let sids = match info.num_sids {
@@ -425,24 +496,30 @@ unsafe fn logon(info: &sys::AuthUserInfo) -> Logon {
         group.attributes & (sys::GROUP_ENABLED | sys::GROUP_DENY_ONLY) == sys::GROUP_ENABLED
     };
     let key = Secret::new(info.user_session_key);
+    info.user_session_key.zeroize();
+    info.lm_session_key.zeroize();
     Logon {
         domain,
         user,
         guest: info.user_flags & sys::GUEST != 0,
+        by_lm: info.user_flags & sys::USED_LM_PASSWORD != 0,
         user_session_key: (key != Secret::new([0; 16])).then_some(key),
         sid: sids.first().and_then(|first| read(&first.sid)),
         groups: sids.iter().skip(1).filter(counts).filter_map(|group| read(&group.sid)).collect(),
     }
 }
 
+/// What is not UTF-8 is no name: two of them might become the same.
+///
 /// # Safety
 /// A C string, or null.
-unsafe fn text(text: *const c_char) -> String {
-    match text.is_null() {
-        true => String::new(),
-        // SAFETY: the caller's word.
-        false => unsafe { CStr::from_ptr(text).to_string_lossy().into_owned() },
+unsafe fn text(text: *const c_char) -> Option<String> {
+    if text.is_null() {
+        return None;
     }
+    // SAFETY: the caller's word.
+    let text = unsafe { CStr::from_ptr(text) };
+    text.to_str().ok().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -486,6 +563,18 @@ mod tests {
                 response + offset_of!(sys::Response, lm_data),
             ),
             ("sizeof(struct wbcAuthUserParams)", size_of::<sys::AuthUserParams>()),
+            ("sizeof(struct wbcDomainInfo)", size_of::<sys::DomainInfo>()),
+            ("offsetof(struct wbcDomainInfo, sid)", offset_of!(sys::DomainInfo, sid)),
+            ("sizeof(struct wbcTranslatedName)", size_of::<sys::TranslatedName>()),
+            ("offsetof(struct wbcTranslatedName, name)", offset_of!(sys::TranslatedName, name)),
+            (
+                "offsetof(struct wbcTranslatedName, domain_index)",
+                offset_of!(sys::TranslatedName, domain_index),
+            ),
+            ("WBC_SID_NAME_DOM_GRP", sys::NAME_GROUP as usize),
+            ("WBC_SID_NAME_ALIAS", sys::NAME_ALIAS as usize),
+            ("WBC_SID_NAME_WKN_GRP", sys::NAME_WELL_KNOWN_GROUP as usize),
+            ("WBC_AUTH_USER_INFO_USED_LM_PASSWORD", sys::USED_LM_PASSWORD as usize),
             (
                 "offsetof(struct wbcAuthUserInfo, account_name)",
                 offset_of!(sys::AuthUserInfo, account_name),

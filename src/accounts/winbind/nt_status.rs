@@ -29,7 +29,7 @@ pub(super) fn reason(status: u32) -> Reason {
 }
 
 /// Whether no domain controller could be asked.
-fn is_unreachable(status: u32) -> bool {
+pub(super) fn is_unreachable(status: u32) -> bool {
     matches!(
         status,
         // NO_LOGON_SERVERS, IO_TIMEOUT, BAD_NETWORK_PATH, UNEXPECTED_NETWORK_ERROR, PIPE_...
