@@ -35,6 +35,9 @@ const NAMES_AGAIN: Duration = Duration::from_secs(10);
 /// How often it may be asked whether this computer's own account is fine.
 const TRUST_EVERY: Duration = Duration::from_secs(60);
 
+/// How often it is told what was found out too late for who asked.
+const LATE_EVERY: Duration = Duration::from_secs(60);
+
 /// So many connections to winbindd are kept for the next who ask.
 const MOST_IDLE: usize = 8;
 
@@ -61,6 +64,7 @@ pub struct Winbind {
     groups: GroupNames,
     accounts: Mutex<HashMap<Sid, Weak<Account>>>,
     notices: Mutex<VecDeque<Notice>>,
+    told_late: Mutex<Option<Instant>>,
 }
 
 /// Whether the account of this computer is fine.
@@ -116,6 +120,7 @@ impl Winbind {
             groups: GroupNames::default(),
             accounts: Mutex::default(),
             notices: Mutex::default(),
+            told_late: Mutex::default(),
         });
         *open = Arc::downgrade(&new);
         Ok(new)
@@ -206,6 +211,19 @@ impl Winbind {
         }
     }
 
+    /// Somebody was refused who had given up by then, and no line of a log says why.
+    fn tell_late(&self, reason: Reason) {
+        let ours = [Reason::BrokenTrust, Reason::DomainClock, Reason::NoLogonServers];
+        let mut told = self.told_late.lock();
+        if ours.contains(&reason) && told.is_none_or(|told| told.elapsed() >= LATE_EVERY) {
+            *told = Some(Instant::now());
+            self.tell(
+                format!("winbind: said too late to a sign-in: {}", reason.sentence().as_str()),
+                true,
+            );
+        }
+    }
+
     fn answered(&self, pass: Pass) {
         if pass.answered() == Some(Change::Closed) {
             self.tell("winbind: answers again", false);
@@ -217,10 +235,10 @@ impl Winbind {
         self.notices.lock().pop_front()
     }
 
-    fn tell(&self, text: &'static str, warns: bool) {
+    fn tell(&self, text: impl Into<String>, warns: bool) {
         let mut notices = self.notices.lock();
         if notices.len() < MOST_NOTICES {
-            notices.push_back(Notice { text: text.to_owned().into(), warns });
+            notices.push_back(Notice { text: text.into().into(), warns });
         }
     }
 
@@ -245,8 +263,10 @@ impl Winbind {
                 // They stay as they are if that fails.
                 let _ = self.refresh_names(context);
             }
-            if is_answer && began.elapsed() < timeout {
-                self.answered(pass);
+            match (began.elapsed() < timeout, &outcome.0) {
+                (true, _) if is_answer => self.answered(pass),
+                (false, Err(refused)) => self.tell_late(refused.reason),
+                _ => {}
             }
             outcome
         });
@@ -328,10 +348,7 @@ impl Winbind {
             Failure::NotAvailable if took > AT_ONCE => {
                 refused(Reason::NoLogonServers, "winbindd gave up")
             }
-            // Who may speak with winbindd and may not ask it this.
-            Failure::NotAvailable if context.interface().is_ok() => {
-                refused(Reason::NotPrivileged, "")
-            }
+            Failure::NotAvailable if is_locked_out(context) => refused(Reason::NotPrivileged, ""),
             Failure::NotAvailable => refused(Reason::WinbindUnavailable, ""),
             Failure::Other(code) => {
                 refused(Reason::DomainRefused, &format!("libwbclient's error {code}"))
@@ -387,6 +404,20 @@ impl Winbind {
         }
         Some(result)
     }
+}
+
+/// Whether winbindd speaks with this process, but not about sign-ins. What is asked is nothing that
+/// a domain controller could tell; the end of a winbindd that was asked looks the same otherwise.
+fn is_locked_out(context: &Context) -> bool {
+    let nobody = LogonRequest {
+        domain: "BUILTIN",
+        user: "-",
+        workstation: "",
+        server_challenge: [0; 8],
+        nt_response: &[0; 24],
+    };
+    context.interface().is_ok()
+        && context.authenticate(&nobody).err() == Some(Failure::NotAvailable)
 }
 
 /// Whether somebody who knows gave a verdict.
