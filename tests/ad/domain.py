@@ -46,8 +46,9 @@ MACHINE_ACCOUNT, DELETED_ACCOUNT = f"{MEMBER_NAME.upper()}$", "DELETED$"
 # Kerberos takes clocks that differ by 5 minutes.
 CLOCK_OFF = 600
 
-# Browsers run on the server's own host.
-HOSTS = f"""127.0.0.1 localhost {WWW}
+# Browsers run on the server's own host, and ask for tickets by the first name of a line.
+HOSTS = f"""127.0.0.1 localhost
+127.0.0.1 {WWW}
 {DC_ADDRESS} {DC_NAME}.{DNS_DOMAIN} {DC_NAME}
 {MEMBER_ADDRESS} {MEMBER_NAME}.{DNS_DOMAIN} {MEMBER_NAME}
 """

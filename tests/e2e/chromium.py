@@ -17,8 +17,11 @@ FLAGS = [
 
 
 class Chromium:
-    def __init__(self, directory, *flags):
+    """prefix: what its command begins with, to run on another host."""
+
+    def __init__(self, directory, *flags, prefix=()):
         self.directory = directory
+        self.prefix = prefix
         self.flags = flags
         self.number = 0
         self.buffer = b""
@@ -28,7 +31,7 @@ class Chromium:
         sandbox = ["--no-sandbox"] if IS_ROOT else []
         to_browser, self.to = os.pipe()
         self.from_, from_browser = os.pipe()
-        command = ["/usr/bin/chromium", *FLAGS, *self.flags, *sandbox, f"--user-data-dir={self.directory}",
+        command = [*self.prefix, "/usr/bin/chromium", *FLAGS, *self.flags, *sandbox, f"--user-data-dir={self.directory}",
                    "about:blank"]
 
         # The pipe is descriptors 3 and 4 of the browser. Copies out of their way come first.

@@ -85,11 +85,14 @@ class Account:
         return Account(self.domain, self.user, password)
 
     def authenticate(self, challenge, binding=ABSENT, spn=None, mic=False, drop_av=(), lm_response=bytes(24),
-                     proof=None):
-        """The AUTHENTICATE_MESSAGE that answers this CHALLENGE_MESSAGE; with another NTProofStr it proves nothing."""
+                     proof=None, promise=False):
+        """The AUTHENTICATE_MESSAGE that answers this CHALLENGE_MESSAGE.
+
+        proof: another NTProofStr, which proves nothing. promise: the AV pairs tell of a MIC also when there is none.
+        """
         server_challenge, pairs = parse_challenge(challenge)
         pairs = [(av_id, value) for av_id, value in pairs if av_id not in drop_av]
-        if mic:
+        if mic or promise:
             pairs.append((AV_FLAGS, struct.pack("<I", AV_FLAG_MIC)))
         if spn is not None:
             pairs.append((AV_TARGET_NAME, spn.encode("utf-16-le")))
@@ -116,6 +119,10 @@ class Account:
         server_challenge, _ = parse_challenge(challenge)
         client_challenge = os.urandom(8)
         return hmac.digest(self.key(), server_challenge + client_challenge, "md5") + client_challenge
+
+    def anonymous(self):
+        """The AUTHENTICATE_MESSAGE of nobody (MS-NLMP 3.2.5.1.2)."""
+        return Account("", "", "")._message(b"\0", b"", False)
 
     def _message(self, lm_response, nt_response, mic):
         fields = [

@@ -137,7 +137,7 @@ def test_a_program_runs_on_the_member(domain):
                       stdout=subprocess.PIPE, text=True, cwd="/usr") as process:
         output = process.communicate(timeout=20)[0]
     assert output.split() == [str(process.pid), MEMBER_NAME, "/usr", DC_ADDRESS, "STREAM", f"{DC_NAME}.{DNS_DOMAIN}",
-                              "127.0.0.1", "STREAM", "localhost"]
+                              "127.0.0.1", "STREAM", WWW]
     alone = member.popen(["sh", "-c", "hostname; ip addr"], network_only=True, stdout=subprocess.PIPE, text=True)
     output = alone.communicate(timeout=20)[0]
     assert output.split()[0] == socket.gethostname() and MEMBER_ADDRESS in output

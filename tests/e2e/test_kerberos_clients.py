@@ -380,7 +380,7 @@ def impacket_ticket(alice):
     return CCache.loadFile(str(alice.cache)).getCredential(f"HTTP/127.0.0.1@{REALM}", anySPN=False).toTGS()
 
 
-def impacket_token(ticket, dce_style=False):
+def impacket_token(ticket, dce_style=False, realm=REALM):
     """NegTokenInit with Microsoft's number for Kerberos, and a token with Kerberos' own.
 
     impacket means it for DCOM, whose clients have a third token to send.
@@ -388,7 +388,7 @@ def impacket_token(ticket, dce_style=False):
     with pytest.MonkeyPatch.context() as patch:
         if not dce_style:
             patch.setattr(kerberosv5, "GSS_C_DCE_STYLE", 0)
-        _, _, token = kerberosv5.getKerberosType1("alice", "", REALM, "", "", TGS=ticket, useCache=False)
+        _, _, token = kerberosv5.getKerberosType1("alice", "", realm, "", "", TGS=ticket, useCache=False)
     return token
 
 
