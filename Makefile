@@ -60,7 +60,7 @@ test: ## every suite, with its time
 	@$(MAKE) --no-print-directory build slow newest
 	@exec tests/run
 
-soak: ## the long forms: chaos, reloads, valgrind, sanitizers, fuzzing; 45 minutes
+soak: ## the long forms: chaos, reloads, valgrind, sanitizers, fuzzing; an hour and a half
 	@tests/setup test
 	@$(MAKE) --no-print-directory build slow newest asan
 	@exec tests/soak
