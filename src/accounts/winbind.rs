@@ -348,8 +348,12 @@ impl Winbind {
             Failure::NotAvailable if took > AT_ONCE => {
                 refused(Reason::NoLogonServers, "winbindd gave up")
             }
+            Failure::NotAvailable if context.interface().is_err() => {
+                refused(Reason::WinbindUnavailable, "")
+            }
             Failure::NotAvailable if is_locked_out(context) => refused(Reason::NotPrivileged, ""),
-            Failure::NotAvailable => refused(Reason::WinbindUnavailable, ""),
+            // It runs: it had lost the domain controller that it was asking.
+            Failure::NotAvailable => refused(Reason::NoLogonServers, "winbindd gave up"),
             Failure::Other(code) => {
                 refused(Reason::DomainRefused, &format!("libwbclient's error {code}"))
             }
@@ -406,8 +410,8 @@ impl Winbind {
     }
 }
 
-/// Whether winbindd speaks with this process, but not about sign-ins. What is asked is nothing that
-/// a domain controller could tell; the end of a winbindd that was asked looks the same otherwise.
+/// Whether winbindd, which runs, does not speak with this process about sign-ins. What is asked is
+/// nothing that a domain controller could tell.
 fn is_locked_out(context: &Context) -> bool {
     let nobody = LogonRequest {
         domain: "BUILTIN",
@@ -416,8 +420,7 @@ fn is_locked_out(context: &Context) -> bool {
         server_challenge: [0; 8],
         nt_response: &[0; 24],
     };
-    context.interface().is_ok()
-        && context.authenticate(&nobody).err() == Some(Failure::NotAvailable)
+    context.authenticate(&nobody).err() == Some(Failure::NotAvailable)
 }
 
 /// Whether somebody who knows gave a verdict.
