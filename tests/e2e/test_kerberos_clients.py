@@ -275,7 +275,9 @@ def test_requests_gssapi_signs_in(site, ask, path, mech):
     log = site.log()
     answer = ask(path, gssapi_auth(mech=mech))
     assert who(answer.json()) == KERBEROS
-    assert log.decisions() == ["no-credentials", "signed-in"]
+    # A browser that is still open may ask for something of its own, without credentials.
+    decisions = log.decisions()
+    assert decisions[-2:] == ["no-credentials", "signed-in"] and set(decisions[:-2]) <= {"no-credentials"}
 
 
 def test_requests_gssapi_signs_in_unasked(site, ask):
