@@ -20,6 +20,7 @@
 
 #include "jobs.h"
 #include "negotiate_auth.h"
+#include "require.h"
 #include "server_certificates.h"
 
 #if !AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
@@ -43,6 +44,13 @@ typedef struct {
     const server_rec *server;
     const char *authtype;       /* where AuthType is set, or NULL */
 } auth_negotiate_section;
+
+/* A Require of ours. Options of its section may follow it. */
+typedef struct {
+    const ap_conf_vector_t *section;
+    const server_rec *server;
+    auth_config *rules;
+} auth_negotiate_rules;
 
 /* The other end: of a connection, or of one request of a connection that
  * requests share.
@@ -69,9 +77,12 @@ typedef struct {
     const char *env_user;               /* what else is known of the user */
     const char *env_domain;
     const char *env_mechanism;
+    const char *env_sid;                /* NULL: not told, like the next */
+    const char *env_groups;
     const request_rec *published;       /* has it all; not a subrequest */
     apr_array_header_t *accepted;       /* fields of that verdict, or NULL */
     apr_array_header_t *refused;        /* of the last refusal, or NULL */
+    apr_array_header_t *denials;        /* of rules, or NULL */
     int status;                         /* of a refusal that stands, or 0 */
     unsigned int forwarded:1;           /* it came through a proxy */
     unsigned int channel_bound:1;       /* with that user */
@@ -91,6 +102,7 @@ static const auth_negotiate_request served_alone = { .served = 1 };
 
 /* Filled while a configuration is read, else NULL. */
 static apr_array_header_t *sections;
+static apr_array_header_t *required;    /* auth_negotiate_rules */
 
 static int is_our_type(const char *type)
 {
@@ -160,6 +172,23 @@ static void note_section(cmd_parms *cmd, const auth_negotiate_dir_conf *conf,
     }
 }
 
+auth_config *require_own_rules(apr_pool_t *p, auth_config *rules)
+{
+    return own_options(p, rules);
+}
+
+void require_note_rules(cmd_parms *cmd, auth_config *rules)
+{
+    auth_negotiate_rules *noted;
+
+    if (required != NULL && !ap_check_cmd_context(cmd, NOT_IN_HTACCESS)) {
+        noted = apr_array_push(required);
+        noted->section = cmd->context;
+        noted->server = cmd->server;
+        noted->rules = rules;
+    }
+}
+
 static const char *set_option(cmd_parms *cmd, void *dir_conf, const char *line)
 {
     auth_negotiate_dir_conf *conf = dir_conf;
@@ -210,12 +239,12 @@ static const char *see_authtype(cmd_parms *cmd, void *dir_conf,
 static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 {
     sections = apr_array_make(ptemp, 8, sizeof(auth_negotiate_section));
+    required = apr_array_make(ptemp, 8, sizeof(auth_negotiate_rules));
     return OK;
 }
 
 /* The options of all that a section may come to inherit from. */
-static auth_config *inherited_options(apr_pool_t *p,
-                                      const auth_negotiate_section *section,
+static auth_config *inherited_options(apr_pool_t *p, const server_rec *server,
                                       const server_rec *main_server)
 {
     auth_config *options = own_options(p, auth_config_new());
@@ -224,13 +253,41 @@ static auth_config *inherited_options(apr_pool_t *p,
 
     for (i = 0; i < sections->nelts; i++) {
         other = &APR_ARRAY_IDX(sections, i, auth_negotiate_section);
-        if (section->server == main_server || other->server == main_server
-            || other->server == section->server) {
+        if (server == main_server || other->server == main_server
+            || other->server == server) {
             options = own_options(p, auth_config_inherit(options,
                                                          other->conf->options));
         }
     }
     return options;
+}
+
+/* Warns of rules that nobody can meet; one warning to a line. */
+static void check_rules(apr_pool_t *p, const server_rec *main_server)
+{
+    const auth_negotiate_rules *noted;
+    const auth_negotiate_dir_conf *conf;
+    auth_config *options;
+    char *line, *last;
+    int i;
+
+    for (i = 0; i < required->nelts; i++) {
+        noted = &APR_ARRAY_IDX(required, i, auth_negotiate_rules);
+        conf = ap_get_module_config(noted->section, &auth_negotiate_module);
+        options = inherited_options(p, noted->server, main_server);
+        if (conf != NULL) {
+            options = own_options(p, auth_config_inherit(conf->options,
+                                                         options));
+        }
+        auth_config_check_rules(noted->rules, options);
+
+        line = apr_pstrdup(p, auth_config_warning(noted->rules).data);
+        for (line = apr_strtok(line, "\n", &last); line != NULL;
+             line = apr_strtok(NULL, "\n", &last)) {
+            ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, NULL,
+                         "%s", line);
+        }
+    }
 }
 
 /* Which sections a request will meet is not known before it comes; but where
@@ -251,7 +308,8 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
         options = own_options(ptemp, auth_config_inherit(section->conf->options,
                                                          NULL));
         if (!auth_config_check_section(options,
-                                       inherited_options(ptemp, section, s),
+                                       inherited_options(ptemp, section->server,
+                                                         s),
                                        section->authtype)) {
             ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_EMERG, 0, NULL,
                          "%s", auth_config_error(options).data);
@@ -259,7 +317,10 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
         }
     }
 
+    check_rules(ptemp, s);
+
     sections = NULL;
+    required = NULL;
     return status;
 }
 
@@ -276,6 +337,12 @@ static const command_rec auth_negotiate_cmds[] =
                      "the keytab with the keys of this server for Kerberos"),
     AP_INIT_RAW_ARGS("NegotiateAccounts", set_option, "accounts", SCOPE,
                      "where the accounts for NTLM are, file:PATH"),
+    AP_INIT_RAW_ARGS("NegotiateGroupNames", set_option, "group_names", SCOPE,
+                     "who knows the names of groups, 'none', 'winbind' or "
+                     "file:PATH"),
+    AP_INIT_RAW_ARGS("NegotiateRealmsWithoutPac", set_option,
+                     "realms_without_pac", SCOPE,
+                     "realms whose tickets tell no groups"),
     AP_INIT_RAW_ARGS("NegotiateDomain", set_option, "domain", SCOPE,
                      "the NetBIOS name of the domain, and its DNS name"),
     AP_INIT_RAW_ARGS("NegotiateChannelBinding", set_option, "channel_binding",
@@ -314,6 +381,13 @@ static const command_rec auth_negotiate_cmds[] =
                      "'full', 'short' and realms, 'domain' or 'local'"),
     AP_INIT_RAW_ARGS("NegotiateNameCase", set_option, "name_case", RULE,
                      "'keep' or 'lower'"),
+    AP_INIT_RAW_ARGS("NegotiateGroups", set_option, "groups", RULE,
+                     "what is told of a user's groups, 'off', 'names' or "
+                     "'sids'"),
+    AP_INIT_RAW_ARGS("NegotiateGroupsForm", set_option, "groups_form", RULE,
+                     "the list's form, 'comma', 'semicolon' or 'json'"),
+    AP_INIT_RAW_ARGS("NegotiateGroupsLimit", set_option, "groups_limit", RULE,
+                     "the list's size, beyond which it is not told"),
     AP_INIT_TAKE1("AuthType", see_authtype, NULL, OR_AUTHCFG,
                   "an HTTP authorization type (e.g., \"" AUTH_TYPE "\")"),
     { .name = NULL }
@@ -519,7 +593,10 @@ static auth_verdict step(request_rec *r, auth_session *session,
     }
 
     verdict = auth_step(session, options, request);
-    return verdict == AUTH_WAIT ? jobs_run(r, session) : verdict;
+    while (verdict == AUTH_WAIT) {
+        verdict = jobs_run(r, session);
+    }
+    return verdict;
 }
 
 static char *copy_str(apr_pool_t *p, auth_str str)
@@ -608,6 +685,8 @@ static void unset_identity(apr_table_t *env)
     apr_table_unset(env, "NEGOTIATE_USER");
     apr_table_unset(env, "NEGOTIATE_DOMAIN");
     apr_table_unset(env, "NEGOTIATE_MECHANISM");
+    apr_table_unset(env, "NEGOTIATE_SID");
+    apr_table_unset(env, "NEGOTIATE_GROUPS");
     apr_table_unset(env, "NEGOTIATE_CHANNEL_BOUND");
 }
 
@@ -631,6 +710,12 @@ static void set_env(request_rec *r, auth_negotiate_request *record)
         apr_table_addn(env, "NEGOTIATE_USER", record->env_user);
         apr_table_addn(env, "NEGOTIATE_DOMAIN", record->env_domain);
         apr_table_addn(env, "NEGOTIATE_MECHANISM", record->env_mechanism);
+        if (record->env_sid != NULL) {
+            apr_table_addn(env, "NEGOTIATE_SID", record->env_sid);
+        }
+        if (record->env_groups != NULL) {
+            apr_table_addn(env, "NEGOTIATE_GROUPS", record->env_groups);
+        }
         if (record->channel_bound) {
             apr_table_addn(env, "NEGOTIATE_CHANNEL_BOUND", "1");
         }
@@ -665,6 +750,11 @@ static char *append_str(char **end, auth_str str)
     return copy;
 }
 
+static const char *told_str(apr_pool_t *p, auth_str str)
+{
+    return str.len > 0 ? copy_str(p, str) : NULL;
+}
+
 static int accept_user(request_rec *r, apr_pool_t *p,
                        auth_negotiate_request *record)
 {
@@ -681,6 +771,8 @@ static int accept_user(request_rec *r, apr_pool_t *p,
     record->env_user = append_str(&end, user);
     record->env_domain = append_str(&end, domain);
     record->env_mechanism = auth_mechanism(session).data;
+    record->env_sid = told_str(p, auth_sid(session));
+    record->env_groups = told_str(p, auth_groups(session));
     record->channel_bound = auth_channel_bound(session);
     if (record->accepted == NULL) {
         record->accepted = copy_fields(p, session);
@@ -830,6 +922,70 @@ static int note_auth_failure(request_rec *r, const char *type)
     return OK;
 }
 
+/* Rules */
+
+auth_session *require_session(request_rec *r)
+{
+    auth_negotiate_request *record = find_record(r);
+
+    return record != NULL && record->user != NULL && r->user == record->user
+        ? record->client->session : NULL;
+}
+
+/* Containers decide whether it counts. */
+void require_note_denial(request_rec *r, const require_denial *denial)
+{
+    request_rec *first = first_request(r);
+    auth_negotiate_request *record = get_record(first);
+    require_denial *noted;
+
+    if (record->denials == NULL) {
+        record->denials = apr_array_make(first->pool, 2,
+                                         sizeof(require_denial));
+    }
+    noted = apr_array_push(record->denials);
+    noted->reason = denial->reason;
+    noted->detail = apr_pstrdup(first->pool, denial->detail);
+    noted->more = apr_pstrdup(first->pool, denial->more);
+}
+
+static int was_denied(const request_rec *r)
+{
+    for (; r != NULL; r = r->next) {
+        if (r->status == HTTP_FORBIDDEN || r->status == HTTP_UNAUTHORIZED) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Rules that did not let a user in, if nothing else did; before the access log
+ * is written.
+ */
+static int log_denials(request_rec *r)
+{
+    auth_negotiate_request *record = find_record(r);
+    const require_denial *denial = NULL;
+    int i;
+
+    if (record == NULL || record->denials == NULL || !was_denied(r)) {
+        return DECLINED;
+    }
+    for (i = 0; i < record->denials->nelts; i++) {
+        denial = &APR_ARRAY_IDX(record->denials, i, require_denial);
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "auth_negotiate: %u %s: %s",
+                      denial->reason, auth_reason_name(denial->reason),
+                      denial->detail);
+    }
+    if (*denial->more) {
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "auth_negotiate: %s",
+                      denial->more);
+    }
+    apr_table_setn(r->subprocess_env, "NEGOTIATE_REASON",
+                   auth_reason_name(denial->reason));
+    return DECLINED;
+}
+
 /* The answer */
 
 /* Puts our fields in when the final status is known: error documents, scripts
@@ -895,8 +1051,11 @@ static void register_hooks(apr_pool_t *p)
     answer_filter_handle =
         ap_register_output_filter("AUTH_NEGOTIATE", answer_filter, NULL,
                                   AP_FTYPE_CONTENT_SET);
+    ap_hook_log_transaction(log_denials, NULL, NULL, APR_HOOK_FIRST);
+
     server_certificates_register_hooks();
     jobs_register_hooks();
+    require_register_hooks(p);
 }
 
 AP_DECLARE_MODULE(auth_negotiate) =

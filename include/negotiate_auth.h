@@ -293,6 +293,18 @@ bool auth_config_check_section(auth_config *config,
 struct auth_str auth_config_error(const auth_config *config);
 
 /**
+ * Returns what the last auth_config_check() or auth_config_check_section()
+ * found that is hardly meant, one to a line, each with its place; else "".
+ */
+struct auth_str auth_config_warning(const auth_config *config);
+
+/**
+ * Looks whether anybody could meet the rules that rules has, in a place with
+ * these options; what speaks against it is in auth_config_warning(rules).
+ */
+void auth_config_check_rules(auth_config *rules, const auth_config *config);
+
+/**
  * Frees config. Sessions that used it go on.
  */
 void auth_config_free(auth_config *config);
@@ -311,6 +323,14 @@ auth_session *auth_begin(uint32_t flags);
 auth_verdict auth_step(auth_session *session,
                        const auth_config *config,
                        const struct auth_request *request);
+
+/**
+ * Says whether the rules that the option require has in rules let in whom the
+ * last step accepted: AUTH_ACCEPTED, AUTH_REJECTED (403), AUTH_ERROR, or
+ * AUTH_WAIT as for a step. Nothing else that rules has counts. For servers
+ * that combine rules themselves; others have them in a step's configuration.
+ */
+auth_verdict auth_authorize(auth_session *session, const auth_config *rules);
 
 /**
  * After AUTH_WAIT: returns the job to run, or NULL if the session does not
@@ -333,12 +353,13 @@ uint32_t auth_timeout(const auth_session *session);
 void auth_job_run(const auth_job *job);
 
 /**
- * Takes the result of the session's own job and goes on with the step; the
- * verdict is never AUTH_WAIT. With NULL the step is given up: AUTH_ERROR with
+ * Takes the result of the session's own job and goes on with the step. The
+ * verdict may be AUTH_WAIT once more: for another job. With NULL the step is given up: AUTH_ERROR with
  * status 503. A job that has not finished counts as given up. Call it on the
  * session's own thread.
  */
-auth_verdict auth_resume(auth_session *session, const auth_job *job);
+auth_verdict auth_resume(auth_session *session,
+                         const auth_job *job);
 
 /**
  * Gives one count of a job back, at any time: also while it runs, and after
@@ -368,7 +389,8 @@ uint32_t auth_header(const auth_session *session,
 /**
  * Returns who the client is, as the application sees it (REMOTE_USER). This
  * and the other parts of the identity are "" or 0 unless the last verdict was
- * AUTH_ACCEPTED.
+ * AUTH_ACCEPTED, or AUTH_REJECTED with status 403 for somebody who has signed
+ * in and may not come in: a name for the log, and for nothing else.
  */
 struct auth_str auth_name(const auth_session *session);
 
@@ -394,7 +416,8 @@ struct auth_str auth_mechanism(const auth_session *session);
 struct auth_str auth_scheme(const auth_session *session);
 
 /**
- * Returns the user's security identifier, or "" if it is not known.
+ * Returns the user's security identifier, or "" if it is not known. This and
+ * the groups are told only where the option groups says so.
  */
 struct auth_str auth_sid(const auth_session *session);
 
@@ -402,6 +425,12 @@ struct auth_str auth_sid(const auth_session *session);
  * Returns the index-th of the user's groups; "" past the last.
  */
 struct auth_str auth_group(const auth_session *session, size_t index);
+
+/**
+ * Returns all of the user's groups in one list, as the option groups_form has
+ * it; "" if it would be longer than groups_limit.
+ */
+struct auth_str auth_groups(const auth_session *session);
 
 /**
  * Says whether the proof was bound to this TLS connection.
@@ -418,6 +447,12 @@ auth_reason auth_why(const auth_session *session);
  * send it to a client.
  */
 struct auth_str auth_detail(const auth_session *session);
+
+/**
+ * Returns more about a refusal, for a log of those who look closer, such as
+ * the groups of a user who may not come in; else "".
+ */
+struct auth_str auth_more(const auth_session *session);
 
 /**
  * Returns what an administrator should read once, whatever became of this

@@ -11,7 +11,7 @@
 
 
 #define NGX_HTTP_AUTH_NEGOTIATE_MAX_TEXT  1024
-#define NGX_HTTP_AUTH_NEGOTIATE_VARS      5
+#define NGX_HTTP_AUTH_NEGOTIATE_VARS      7
 
 
 typedef struct {
@@ -35,6 +35,9 @@ typedef auth_str (*ngx_http_auth_negotiate_get_pt)(const auth_session *session);
 
 static ngx_int_t ngx_http_auth_negotiate_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_auth_negotiate_step(ngx_http_request_t *r,
+    ngx_http_auth_negotiate_ctx_t *ctx,
+    ngx_http_auth_negotiate_loc_conf_t *anlcf);
+static ngx_int_t ngx_http_auth_negotiate_go_on(ngx_http_request_t *r,
     ngx_http_auth_negotiate_ctx_t *ctx,
     ngx_http_auth_negotiate_loc_conf_t *anlcf);
 static ngx_int_t ngx_http_auth_negotiate_finish(ngx_http_request_t *r,
@@ -71,6 +74,7 @@ static auth_config *ngx_http_auth_negotiate_keep_config(ngx_conf_t *cf,
 static void ngx_http_auth_negotiate_free_config(void *data);
 static char *ngx_http_auth_negotiate_error(ngx_conf_t *cf,
     auth_config *config);
+static void ngx_http_auth_negotiate_warn(ngx_conf_t *cf, auth_config *config);
 static char *ngx_http_auth_negotiate_place(ngx_conf_t *cf);
 
 static void *ngx_http_auth_negotiate_create_main_conf(ngx_conf_t *cf);
@@ -108,6 +112,8 @@ static ngx_command_t  ngx_http_auth_negotiate_commands[] = {
       ngx_http_auth_negotiate_key("auth_negotiate_schemes"),
       ngx_http_auth_negotiate_key("auth_negotiate_keytab"),
       ngx_http_auth_negotiate_key("auth_negotiate_accounts"),
+      ngx_http_auth_negotiate_key("auth_negotiate_group_names"),
+      ngx_http_auth_negotiate_key("auth_negotiate_realms_without_pac"),
       ngx_http_auth_negotiate_key("auth_negotiate_domain"),
       ngx_http_auth_negotiate_key("auth_negotiate_channel_binding"),
       ngx_http_auth_negotiate_key("auth_negotiate_service_name"),
@@ -123,6 +129,10 @@ static ngx_command_t  ngx_http_auth_negotiate_commands[] = {
       ngx_http_auth_negotiate_key("auth_negotiate_persist_kerberos"),
       ngx_http_auth_negotiate_key("auth_negotiate_name_format"),
       ngx_http_auth_negotiate_key("auth_negotiate_name_case"),
+      ngx_http_auth_negotiate_key("auth_negotiate_require"),
+      ngx_http_auth_negotiate_key("auth_negotiate_groups"),
+      ngx_http_auth_negotiate_key("auth_negotiate_groups_form"),
+      ngx_http_auth_negotiate_key("auth_negotiate_groups_limit"),
 
     { ngx_string("auth_negotiate_thread_pool"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_HTTP_LMT_CONF
@@ -180,6 +190,12 @@ static ngx_http_variable_t  ngx_http_auth_negotiate_vars[] = {
     { ngx_string("auth_negotiate_mechanism"), NULL,
       ngx_http_auth_negotiate_variable, (uintptr_t) auth_mechanism, 0, 0 },
 
+    { ngx_string("auth_negotiate_sid"), NULL,
+      ngx_http_auth_negotiate_variable, (uintptr_t) auth_sid, 0, 0 },
+
+    { ngx_string("auth_negotiate_groups"), NULL,
+      ngx_http_auth_negotiate_variable, (uintptr_t) auth_groups, 0, 0 },
+
     { ngx_string("auth_negotiate_channel_bound"), NULL,
       ngx_http_auth_negotiate_variable,
       (uintptr_t) ngx_http_auth_negotiate_channel_bound, 0, 0 },
@@ -216,7 +232,7 @@ ngx_http_auth_negotiate_handler(ngx_http_request_t *r)
 
     if (ctx->resumed) {
         ctx->resumed = 0;
-        return ngx_http_auth_negotiate_finish(r, ctx);
+        return ngx_http_auth_negotiate_go_on(r, ctx, anlcf);
     }
 
     if (ctx->refused && r->error_page) {
@@ -255,11 +271,24 @@ ngx_http_auth_negotiate_step(ngx_http_request_t *r,
 
     ctx->verdict = auth_step(ctx->session, anlcf->config, &request);
 
-    if (ctx->verdict == AUTH_WAIT
-        && ngx_http_auth_negotiate_wait(r, ctx, anlcf->thread_pool)
-           == NGX_AGAIN)
-    {
-        return NGX_AGAIN;
+    return ngx_http_auth_negotiate_go_on(r, ctx, anlcf);
+}
+
+
+/* a step may have to wait for one thing after the other */
+
+static ngx_int_t
+ngx_http_auth_negotiate_go_on(ngx_http_request_t *r,
+    ngx_http_auth_negotiate_ctx_t *ctx,
+    ngx_http_auth_negotiate_loc_conf_t *anlcf)
+{
+    while (ctx->verdict == AUTH_WAIT) {
+
+        if (ngx_http_auth_negotiate_wait(r, ctx, anlcf->thread_pool)
+            == NGX_AGAIN)
+        {
+            return NGX_AGAIN;
+        }
     }
 
     return ngx_http_auth_negotiate_finish(r, ctx);
@@ -385,6 +414,15 @@ ngx_http_auth_negotiate_log(ngx_http_request_t *r,
                   reason, auth_reason_name(reason),
                   ngx_min(text.len, NGX_HTTP_AUTH_NEGOTIATE_MAX_TEXT),
                   text.data);
+
+    text = auth_more(ctx->session);
+
+    if (text.len) {
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "auth_negotiate: %*s",
+                      ngx_min(text.len, NGX_HTTP_AUTH_NEGOTIATE_MAX_TEXT),
+                      text.data);
+    }
 }
 
 
@@ -494,6 +532,7 @@ static ngx_int_t
 ngx_http_auth_negotiate_set_variables(ngx_http_request_t *r,
     ngx_http_auth_negotiate_ctx_t *ctx)
 {
+    auth_str                              name;
     ngx_uint_t                            i;
     ngx_http_variable_value_t            *v;
     ngx_http_auth_negotiate_main_conf_t  *anmcf;
@@ -510,8 +549,10 @@ ngx_http_auth_negotiate_set_variables(ngx_http_request_t *r,
 
     v = &r->variables[anmcf->remote_user];
 
-    if (ctx->verdict == AUTH_ACCEPTED) {
-        return ngx_http_auth_negotiate_value(r, v, auth_name(ctx->session));
+    name = auth_name(ctx->session);
+
+    if (name.len) {
+        return ngx_http_auth_negotiate_value(r, v, name);
     }
 
     v->valid = 0;
@@ -767,6 +808,29 @@ ngx_http_auth_negotiate_error(ngx_conf_t *cf, auth_config *config)
 }
 
 
+/* one to a line, each with its place */
+
+static void
+ngx_http_auth_negotiate_warn(ngx_conf_t *cf, auth_config *config)
+{
+    const char  *p, *end, *line;
+    auth_str     warnings;
+
+    warnings = auth_config_warning(config);
+    end = warnings.data + warnings.len;
+
+    for (p = warnings.data; p < end; p = line + 1) {
+
+        line = memchr(p, '\n', end - p);
+        if (line == NULL) {
+            line = end;
+        }
+
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0, "%*s", line - p, p);
+    }
+}
+
+
 static char *
 ngx_http_auth_negotiate_place(ngx_conf_t *cf)
 {
@@ -853,6 +917,8 @@ ngx_http_auth_negotiate_merge_loc_conf(ngx_conf_t *cf, void *parent,
     if (!auth_config_check(conf->config, conf->place)) {
         return ngx_http_auth_negotiate_error(cf, conf->config);
     }
+
+    ngx_http_auth_negotiate_warn(cf, conf->config);
 
     if (conf->thread_pool == NULL) {
         return ngx_http_auth_negotiate_default_pool(cf, &conf->thread_pool);

@@ -3,6 +3,7 @@
 mod backend;
 mod entry;
 mod file;
+mod group_names;
 #[cfg(feature = "slow-accounts")]
 mod slow;
 mod winbind;
@@ -14,15 +15,17 @@ pub use backend::Backend;
 pub(crate) use backend::{Busy, Needed};
 pub use entry::{Entry, EntryError};
 pub use file::{AccountsFile, open};
+pub use group_names::{GroupNames, GroupNamesFile, open as open_group_names};
+pub(crate) use group_names::{Remembered, Wanted};
 #[cfg(feature = "slow-accounts")]
 pub use slow::SlowFile;
-pub(crate) use winbind::Reply;
 pub use winbind::Winbind;
+pub(crate) use winbind::{Besides, Reply};
 
+use crate::groups::Groups;
 use crate::names::Name;
 use crate::ntlm::ServerNames;
 use crate::secret::Secret;
-use crate::sid::Sid;
 use crate::text::Text;
 
 /// Knows accounts by their NT hashes.
@@ -39,21 +42,18 @@ pub struct Account {
     name: Text,
     domain: Text,
     user: Text,
-    groups: Arc<[Text]>,
-    /// A directory of accounts has them.
-    sid: Option<Box<Text>>,
+    groups: Arc<Groups>,
     nt_hash: Option<Secret<16>>,
 }
 
 impl Account {
     /// One that a domain controller knows.
-    pub(crate) fn of_domain(domain: &str, user: &str, sid: &Sid, groups: Vec<Text>) -> Self {
+    pub(crate) fn of_domain(domain: &str, user: &str, groups: Arc<Groups>) -> Self {
         Self {
             name: Text::concat(&[domain, "\\", user]),
             domain: domain.to_owned().into(),
             user: user.to_owned().into(),
-            groups: groups.into(),
-            sid: Some(Box::new(sid.to_string().into())),
+            groups,
             nt_hash: None,
         }
     }
@@ -74,14 +74,8 @@ impl Account {
     }
 
     /// The groups.
-    pub fn groups(&self) -> &[Text] {
+    pub fn groups(&self) -> &Arc<Groups> {
         &self.groups
-    }
-
-    /// The security identifier; "" in a file of accounts.
-    pub fn sid(&self) -> &Text {
-        static NONE: Text = Text::EMPTY;
-        self.sid.as_deref().unwrap_or(&NONE)
     }
 
     /// Whether nobody can sign in to it with a hash.
@@ -95,7 +89,7 @@ impl Account {
 
     /// Whether two say the same of an account of a domain.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        (&self.sid, &self.name, &self.groups) == (&other.sid, &other.name, &other.groups)
+        (&self.name, &self.groups) == (&other.name, &other.groups)
     }
 
     /// Whether a sign-in to `self` still stands with what `other`, a later reading, says.
@@ -110,8 +104,7 @@ impl From<Entry> for Account {
             name: Text::concat(&[&entry.domain, "\\", &entry.user]),
             domain: entry.domain.into(),
             user: entry.user.into(),
-            groups: entry.groups.into_iter().map(Text::from).collect(),
-            sid: None,
+            groups: Arc::new(Groups::named(entry.groups.into_iter().map(Text::from).collect())),
             nt_hash: entry.nt_hash,
         }
     }

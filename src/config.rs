@@ -19,8 +19,10 @@ pub use scope::{Rules, Scope};
 pub(crate) use value::MAX_DNS;
 pub use value::{ChannelBindingMode, Mechanism, Network, ServiceName};
 
-use crate::accounts::Backend;
+use crate::accounts::{Backend, GroupNames};
+use crate::authz::Require;
 use crate::channel_binding::EndPoint;
+use crate::groups::Form;
 use crate::http::Scheme;
 use crate::kerberos::Keytab;
 use crate::names::Escaped;
@@ -68,7 +70,7 @@ struct Set<T> {
 
 macro_rules! options {
     ($($key:ident: $type:ty = $parse:path, $kind:ident,
-       $syntax:literal, $default:literal, $help:literal;)*) => {
+       $syntax:literal, $default:literal, $help:literal $(, again $and:path)?;)*) => {
         /// The options that are set.
         #[derive(Clone, Default)]
         struct Settings {
@@ -90,10 +92,16 @@ macro_rules! options {
             help: text!($help),
             kind: OptionKind::$kind,
             set: |settings, args, place| {
-                if settings.$key.is_some() {
-                    return Err("is duplicate".to_owned());
-                }
-                let value = $parse(args)?;
+                let value = match &settings.$key {
+                    None => $parse(args)?,
+                    Some(_earlier) => {
+                        $(return $and(&_earlier.value, &$parse(args)?).map(|value| {
+                            settings.$key = Some(Set { value, place });
+                        });)?
+                        #[allow(unreachable_code)]
+                        return Err("is duplicate".to_owned());
+                    }
+                };
                 settings.$key = Some(Set { value, place });
                 Ok(())
             },
@@ -114,6 +122,12 @@ options! {
     accounts: Backend = value::accounts, Scope,
         "file:PATH | winbind", "none",
         "Where the accounts for NTLM are: in a file (a relative path starts from the server's folder of configuration), or in the domain that winbindd belongs to.";
+    group_names: Option<GroupNames> = value::group_names, Scope,
+        "none | winbind | file:PATH", "winbind with accounts winbind, else none",
+        "Who knows the names of groups that are told by their SIDs: the domain that winbindd belongs to, or a file with a SID and a name on each line.";
+    realms_without_pac: Arc<[String]> = value::realms, Scope,
+        "none | REALM ...", "none",
+        "Realms of Kerberos whose tickets tell no groups: their users are in those that accounts have for them in a file.";
     domain: Arc<DomainNames> = value::domain, Scope,
         "NETBIOS [DNS]", "the computer's own name",
         "The domain that a name without a domain belongs to: its NetBIOS name and its DNS name.";
@@ -159,6 +173,19 @@ options! {
     name_case: NameCase = value::name_case, Rule,
         "keep | lower", "keep",
         "Whether names of users are written in lower case.";
+    require: Arc<Require> = value::require, Rule,
+        "valid-user | [all] user NAME ... | [all] group NAME ... | [all] sid SID ... | all", "valid-user",
+        "Who may come in of those who have signed in: whom one of the lines lets in, by one of its names, or, after the word all, by all of them; all by itself makes every line needed.",
+        again value::require_too;
+    groups: Option<bool> = value::groups, Rule,
+        "off | names | sids", "off",
+        "What is told of a user's groups, and whether the user's SID is.";
+    groups_form: Form = value::groups_form, Rule,
+        "comma | semicolon | json", "comma",
+        "How the list of a user's groups is written: between commas or semicolons, with percent-escapes, or as an array of JSON.";
+    groups_limit: usize = value::groups_limit, Rule,
+        "SIZE", "8k",
+        "How long the list of a user's groups may be, from 1k to 64k; a longer one is not told at all.";
 }
 
 /// The index-th option of the table.
@@ -172,6 +199,7 @@ pub struct Config {
     base: Option<Arc<Path>>,
     options: Arc<Options>,
     error: Text,
+    warning: Text,
 }
 
 /// Options as they are set at one time, and what they come to: worked out once for all that share
@@ -244,7 +272,7 @@ impl Config {
             .find(|option| option.key.as_str() == key)
             .ok_or_else(|| format!("there is no option \"{}\"", Escaped(&key)))?;
         let mut settings = self.options.settings.clone();
-        Args::new(args, self.base.as_deref().unwrap_or(Path::new("")))
+        Args::new(args, self.base.as_deref().unwrap_or(Path::new("")), place.clone())
             .and_then(|args| (option.set)(&mut settings, &args, place))
             .map_err(|error| format!("option \"{key}\": {error}"))?;
         self.options = Arc::new(Options { settings, ..Options::default() });
@@ -270,7 +298,12 @@ impl Config {
             (None, None) => Arc::default(),
         };
         let base = child.or(parent).and_then(|config| config.base.clone());
-        Self { base, options, error: Text::EMPTY }
+        Self { base, options, error: Text::EMPTY, warning: Text::EMPTY }
+    }
+
+    /// The rules alone, of a configuration that has nothing else.
+    pub(crate) fn require(&self) -> Option<&Arc<Require>> {
+        self.options.settings.require.as_ref().map(|set| &set.value)
     }
 
     /// Whether somebody could sign in. An error that is about no one option is about `place`.
@@ -280,6 +313,13 @@ impl Config {
             .resolve()
             .map(|_| ())
             .map_err(|Unusable { error, blame }| at(blame.as_deref().or(place.as_deref()), &error));
+        let warning = match self.effective() {
+            Ok(Effective { scope, rules: Rules { authz: Some(authz), .. } }) => {
+                authz.require.as_ref().map(|require| scope.unknown_groups(require))
+            }
+            _ => None,
+        };
+        self.warning = warning.unwrap_or_default().into();
         self.note(result)
     }
 
@@ -302,13 +342,37 @@ impl Config {
         self.note(result)
     }
 
+    /// Looks whether anybody could meet these rules in a place with those options.
+    pub fn check_rules(&mut self, place: &Self) {
+        let warning = match (self.require(), place.effective()) {
+            (Some(require), Ok(effective)) => effective.scope.unknown_groups(require),
+            // Whoever uses the place says what is wrong with it.
+            _ => String::new(),
+        };
+        self.warning = warning.into();
+    }
+
+    /// What the last check found that is hardly meant.
+    pub fn warning(&self) -> &Text {
+        &self.warning
+    }
+
     /// Why the last `set` or `check` failed.
     pub fn error(&self) -> &Text {
         &self.error
     }
 
     /// What requests are judged by; worked out once.
+    #[inline(always)]
     pub fn effective(&self) -> Result<&Effective, String> {
+        match self.options.effective.get() {
+            Some(known) => Ok(known),
+            None => self.work_out(),
+        }
+    }
+
+    #[cold]
+    fn work_out(&self) -> Result<&Effective, String> {
         self.resolve().map_err(|Unusable { error, blame }| at(blame.as_deref(), &error))
     }
 

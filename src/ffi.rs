@@ -249,6 +249,24 @@ pub extern "C" fn auth_config_error(config: Option<&Config>) -> auth_str {
     guard(|| config.map_or(auth_str::EMPTY, |config| config.error().into()))
 }
 
+/// Returns what the last auth_config_check() or auth_config_check_section()
+/// found that is hardly meant, one to a line, each with its place; else "".
+#[unsafe(no_mangle)]
+pub extern "C" fn auth_config_warning(config: Option<&Config>) -> auth_str {
+    guard(|| config.map_or(auth_str::EMPTY, |config| config.warning().into()))
+}
+
+/// Looks whether anybody could meet the rules that rules has, in a place with
+/// these options; what speaks against it is in auth_config_warning(rules).
+#[unsafe(no_mangle)]
+pub extern "C" fn auth_config_check_rules(rules: Option<&mut Config>, config: Option<&Config>) {
+    guard(|| {
+        if let (Some(rules), Some(config)) = (rules, config) {
+            rules.check_rules(config);
+        }
+    });
+}
+
 /// Frees config. Sessions that used it go on.
 #[unsafe(no_mangle)]
 pub extern "C" fn auth_config_free(config: Option<Box<Config>>) {
@@ -295,6 +313,21 @@ pub unsafe extern "C" fn auth_step(
     })
 }
 
+/// Says whether the rules that the option require has in rules let in whom the
+/// last step accepted: AUTH_ACCEPTED, AUTH_REJECTED (403), AUTH_ERROR, or
+/// AUTH_WAIT as for a step. Nothing else that rules has counts. For servers
+/// that combine rules themselves; others have them in a step's configuration.
+#[unsafe(no_mangle)]
+pub extern "C" fn auth_authorize(
+    session: Option<&mut Session>,
+    rules: Option<&Config>,
+) -> auth_verdict {
+    guard_step(session, |session| match rules {
+        Some(rules) => session.authorize(rules),
+        None => session.refuse_call(),
+    })
+}
+
 /// After AUTH_WAIT: returns the job to run, or NULL if the session does not
 /// wait. Each call gives out a count of its own, yours to auth_job_free(): take
 /// one for every thread that will use the job.
@@ -328,8 +361,8 @@ pub unsafe extern "C" fn auth_job_run(job: *const Job) {
     });
 }
 
-/// Takes the result of the session's own job and goes on with the step; the
-/// verdict is never AUTH_WAIT. With NULL the step is given up: AUTH_ERROR with
+/// Takes the result of the session's own job and goes on with the step. The
+/// verdict may be AUTH_WAIT once more: for another job. With NULL the step is given up: AUTH_ERROR with
 /// status 503. A job that has not finished counts as given up. Call it on the
 /// session's own thread.
 // Safety: `job` is NULL or came from auth_detach and is not freed.
@@ -410,7 +443,8 @@ pub extern "C" fn auth_header(
 
 /// Returns who the client is, as the application sees it (REMOTE_USER). This
 /// and the other parts of the identity are "" or 0 unless the last verdict was
-/// AUTH_ACCEPTED.
+/// AUTH_ACCEPTED, or AUTH_REJECTED with status 403 for somebody who has signed
+/// in and may not come in: a name for the log, and for nothing else.
 #[unsafe(no_mangle)]
 pub extern "C" fn auth_name(session: Option<&Session>) -> auth_str {
     identity_text(session, |identity| identity.name())
@@ -441,16 +475,24 @@ pub extern "C" fn auth_scheme(session: Option<&Session>) -> auth_str {
     identity_text(session, |identity| identity.scheme())
 }
 
-/// Returns the user's security identifier, or "" if it is not known.
+/// Returns the user's security identifier, or "" if it is not known. This and
+/// the groups are told only where the option groups says so.
 #[unsafe(no_mangle)]
 pub extern "C" fn auth_sid(session: Option<&Session>) -> auth_str {
-    identity_text(session, |identity| identity.sid())
+    session_text(session, |session| session.sid())
 }
 
 /// Returns the index-th of the user's groups; "" past the last.
 #[unsafe(no_mangle)]
 pub extern "C" fn auth_group(session: Option<&Session>, index: usize) -> auth_str {
-    identity_text(session, |identity| identity.group(index))
+    session_text(session, |session| session.group(index))
+}
+
+/// Returns all of the user's groups in one list, as the option groups_form has
+/// it; "" if it would be longer than groups_limit.
+#[unsafe(no_mangle)]
+pub extern "C" fn auth_groups(session: Option<&Session>) -> auth_str {
+    session_text(session, |session| session.groups())
 }
 
 /// Says whether the proof was bound to this TLS connection.
@@ -470,6 +512,13 @@ fn identity_text<'a>(
     })
 }
 
+fn session_text<'a>(
+    session: Option<&'a Session>,
+    part: impl FnOnce(&'a Session) -> &'a Text,
+) -> auth_str {
+    guard(|| session.map_or(auth_str::EMPTY, |session| part(session).into()))
+}
+
 /// Returns why, as a number for the log. Never send it to a client.
 #[unsafe(no_mangle)]
 pub extern "C" fn auth_why(session: Option<&Session>) -> auth_reason {
@@ -481,6 +530,13 @@ pub extern "C" fn auth_why(session: Option<&Session>) -> auth_reason {
 #[unsafe(no_mangle)]
 pub extern "C" fn auth_detail(session: Option<&Session>) -> auth_str {
     guard(|| session.map_or(auth_str::EMPTY, |session| session.detail().into()))
+}
+
+/// Returns more about a refusal, for a log of those who look closer, such as
+/// the groups of a user who may not come in; else "".
+#[unsafe(no_mangle)]
+pub extern "C" fn auth_more(session: Option<&Session>) -> auth_str {
+    session_text(session, Session::more)
 }
 
 /// Returns what an administrator should read once, whatever became of this

@@ -1,13 +1,17 @@
 //! Who a client has proved to be.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::accounts::{Account, Backend};
+use crate::config::Scope;
+use crate::groups::Groups;
 use crate::http::Scheme;
-use crate::kerberos::{self, Principal};
+use crate::kerberos::{self, Authorization, Principal, SealedPac};
+use crate::names;
 use crate::naming::{Name, Naming, Original, RealmMap};
 use crate::ntlm;
+use crate::reason::Reason;
 use crate::text;
 use crate::text::Text;
 
@@ -30,6 +34,9 @@ struct Ticket {
     principal: Principal,
     /// On the clock that nobody sets.
     ends: Duration,
+    pac: Option<Arc<SealedPac>>,
+    /// What it tells, once it has been opened.
+    groups: OnceLock<Result<Arc<Groups>, Reason>>,
 }
 
 struct Named {
@@ -55,7 +62,12 @@ impl Identity {
     /// From what a ticket proved, at this time of the clock that nobody sets.
     pub(crate) fn from_kerberos(proof: &kerberos::Proof, scheme: Scheme, uptime: Duration) -> Self {
         let ends = uptime.saturating_add(proof.lifetime());
-        let who = Who::Kerberos(Box::new(Ticket { principal: proof.principal().clone(), ends }));
+        let who = Who::Kerberos(Box::new(Ticket {
+            principal: proof.principal().clone(),
+            ends,
+            pac: proof.pac().cloned(),
+            groups: OnceLock::new(),
+        }));
         Self { who, scheme, channel_bound: proof.channel_bound(), named: None }
     }
 
@@ -175,22 +187,34 @@ impl Identity {
         self.scheme.name()
     }
 
-    /// The security identifier; neither a file of accounts nor a ticket alone has one.
-    pub fn sid(&self) -> &Text {
-        static NONE: Text = Text::EMPTY;
-        match &self.who {
-            Who::Kerberos(_) => &NONE,
-            Who::Ntlm(account) => account.sid(),
+    /// The groups: those of the account, or what the ticket's PAC tells; where tickets have none,
+    /// those of the account that has the user's name.
+    pub(crate) fn groups(&self, scope: &Scope) -> Result<Arc<Groups>, Reason> {
+        let ticket = match &self.who {
+            Who::Ntlm(account) => return Ok(account.groups().clone()),
+            Who::Kerberos(ticket) => ticket,
+        };
+        let realm = ticket.principal.realm().as_str();
+        if scope.realms_without_pac.iter().any(|one| one == realm) {
+            let domain = scope.realm_map.domain(realm);
+            let account = domain.zip(scope.members.as_ref()).and_then(|(domain, accounts)| {
+                accounts.groups(domain, ticket.principal.user().as_str())
+            });
+            return Ok(account.unwrap_or_else(|| Arc::new(Groups::named(Vec::new()))));
         }
+        let opened = ticket.groups.get_or_init(|| {
+            let pac = ticket.pac.as_ref().ok_or(Reason::MissingPac)?;
+            let Authorization { user, groups } = pac.open()?;
+            Ok(Groups::known(user, groups).shared())
+        });
+        opened.clone()
     }
 
-    /// The index-th group, "" past the last.
-    pub fn group(&self, index: usize) -> &Text {
-        static NONE: Text = Text::EMPTY;
-        match &self.who {
-            Who::Kerberos(_) => &NONE,
-            Who::Ntlm(account) => account.groups().get(index).unwrap_or(&NONE),
-        }
+    /// Whether somebody is called so: by the name for the application, or one that the mechanism
+    /// gives.
+    pub(crate) fn is_called(&self, name: &str, map: &RealmMap) -> bool {
+        names::same(self.name().as_str().encode_utf16(), name.encode_utf16())
+            || self.original().is_called(name, map)
     }
 
     /// Whether the proof was bound to the TLS connection.

@@ -11,6 +11,7 @@ mod keytab;
 mod krb5;
 mod krb_error;
 mod mic;
+pub mod pac;
 mod principal;
 mod ticket;
 
@@ -20,8 +21,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ap_req::ApReq;
 use gss::{Accepted, Credential, Status};
 pub use keytab::{Choice, Keytab, ReplayCache, Services, open};
-use keytab::{KeyRing, Keys, Lack, Pair};
+use keytab::{Holder, KeyRing, Keys, Lack, Pair};
 pub use mic::Established;
+pub use pac::{Authorization, SealedPac};
 pub use principal::Principal;
 
 use crate::channel_binding::{EndPoint, Expected};
@@ -36,9 +38,15 @@ pub struct Proof {
     principal: Principal,
     channel_bound: bool,
     lifetime: Duration,
+    pac: Option<Arc<SealedPac>>,
 }
 
 impl Proof {
+    /// What tells the groups, if the ticket has it.
+    pub fn pac(&self) -> Option<&Arc<SealedPac>> {
+        self.pac.as_ref()
+    }
+
     /// Who it is.
     pub fn principal(&self) -> &Principal {
         &self.principal
@@ -165,25 +173,27 @@ impl Attempt<'_> {
         if matches!(expected, Expected::Require(_)) && !channel_bound {
             return Err((Reason::MissingChannelBinding, None));
         }
-        let client = self.client(keys, &accepted)?;
+        let Holder { client, pac } = self.holder(keys, &accepted)?;
         let principal = Principal::read(&client).ok_or((Reason::BadName, None))?;
         if principal.is_anonymous() || accepted.flags & libgssapi_sys::GSS_C_ANON_FLAG != 0 {
             return Err((Reason::AnonymousRefused, None));
         }
-        let proof = Proof { principal, channel_bound, lifetime: accepted.lifetime };
+        let proof = Proof { principal, channel_bound, lifetime: accepted.lifetime, pac };
         Ok((proof, accepted.token, Established::new(accepted.context, accepted.flags)))
     }
 
     /// Whose ticket it is that was accepted.
-    fn client(&self, keys: &Keys, accepted: &Accepted) -> Result<Vec<u8>, Refused> {
+    fn holder(&self, keys: &Keys, accepted: &Accepted) -> Result<Holder, Refused> {
         let asked = || accepted.context.client();
         let refused =
             |status| (Reason::KerberosRefused, Some(gss::Refused { status, token: None }));
-        let Some(client) = keys.client(self.ap_req, self.token) else {
-            return asked().map_err(refused);
+        let Some(holder) = keys.client(self.ap_req, self.token) else {
+            // A PAC that we do not find counts for nothing.
+            let pac = Some(Arc::new(SealedPac::unusable()));
+            return asked().map(|client| Holder { client, pac }).map_err(refused);
         };
-        debug_assert!(asked().is_ok_and(|asked| Principal::are_same(&asked, &client)));
-        Ok(client)
+        debug_assert!(asked().is_ok_and(|asked| Principal::are_same(&asked, &holder.client)));
+        Ok(holder)
     }
 
     /// With several certificates that the client may have seen, which one it has is tried out: a

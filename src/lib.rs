@@ -10,10 +10,12 @@
 compile_error!("slow-accounts is for tests and never part of a release");
 
 pub mod accounts;
+pub mod authz;
 pub mod channel_binding;
 pub mod config;
 pub mod der;
 pub mod ffi;
+pub mod groups;
 pub mod http;
 pub mod identity;
 pub mod job;

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::names;
 use crate::text::Text;
 
 /// How names are written.
@@ -48,7 +49,8 @@ impl RealmMap {
         Ok(Self(pairs))
     }
 
-    fn domain(&self, realm: &str) -> Option<&str> {
+    /// The domain that a realm is.
+    pub fn domain(&self, realm: &str) -> Option<&str> {
         self.0.iter().find(|pair| pair.0 == realm).map(|pair| &*pair.1)
     }
 
@@ -74,6 +76,24 @@ impl<'a> Original<'a> {
             Self::Ntlm(domain, user) if is_plain(user) => Some((user, map.realm(domain)?)),
             Self::Ntlm(..) => None,
         }
+    }
+
+    /// Whether a name, `DOMAIN\\user` or `user@REALM`, is theirs, as Windows compares names; realms
+    /// are what they are.
+    pub fn is_called(self, name: &str, map: &RealmMap) -> bool {
+        let same = |a: &str, b: &str| names::same(a.encode_utf16(), b.encode_utf16());
+        if let Some((domain, user)) = name.split_once('\\') {
+            return match self {
+                Self::Ntlm(own, is) => same(own, domain) && same(is, user),
+                Self::Kerberos(is, realm) => {
+                    map.domain(realm).is_some_and(|own| same(own, domain))
+                        && is_plain(is)
+                        && same(is, user)
+                }
+            };
+        }
+        let Some((user, realm)) = name.rsplit_once('@') else { return false };
+        self.principal(map).is_some_and(|(is, own)| own == realm && same(is, user))
     }
 
     /// All of it, as principal if that is known.
@@ -216,6 +236,27 @@ mod tests {
         assert_eq!(name(NameFormat::Domain, NameCase::Lower, alice), known("demo\\alice"));
         let alice = Original::Ntlm("demo", "alice");
         assert_eq!(name(NameFormat::Domain, NameCase::Keep, alice), known("DEMO\\alice"));
+    }
+
+    #[test]
+    fn somebody_is_called_by_the_names_of_both_mechanisms_where_they_are_mapped() {
+        let map = RealmMap::new(vec![("DEMO.TEST".to_owned(), "DEMO".to_owned())]).unwrap();
+        let (kerberos, ntlm) =
+            (Original::Kerberos("alice", "DEMO.TEST"), Original::Ntlm("DEMO", "alice"));
+        for name in ["DEMO\\alice", "demo\\ALICE", "alice@DEMO.TEST", "Alice@DEMO.TEST"] {
+            assert!(kerberos.is_called(name, &map) && ntlm.is_called(name, &map), "{name}");
+        }
+        for name in
+            ["alice", "DEMO\\bob", "OTHER\\alice", "alice@demo.test", "alice@DEMO", "\\alice"]
+        {
+            assert!(!kerberos.is_called(name, &map) && !ntlm.is_called(name, &map), "{name}");
+        }
+        let none = RealmMap::default();
+        assert!(
+            !kerberos.is_called("DEMO\\alice", &none) && !ntlm.is_called("alice@DEMO.TEST", &none)
+        );
+        let odd = Original::Kerberos("DEMO\\\\alice", "DEMO.TEST");
+        assert!(!odd.is_called("DEMO\\alice", &map));
     }
 
     #[test]

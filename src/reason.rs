@@ -94,9 +94,12 @@ reasons! {
     255 NotPrivileged "not-privileged" "the server's user may not ask winbindd to check passwords: add it to the group winbindd_priv with `usermod -aG winbindd_priv USER`, and restart the server"
     256 NoSessionKey "no-session-key" "the domain accepted the user without a session key: nothing shows that the response was the one of this handshake"
     257 DomainRefused "domain-refused" "the domain refused the sign-in"
+    258 NotAllowed "not-allowed" "the user has signed in and may not come in here"
+    259 MissingPac "missing-pac" "the rules here ask for groups, and the ticket has no PAC that tells them: let the KDC issue one, or list its realm in realms_without_pac"
+    260 WrongPac "wrong-pac" "the rules here ask for groups, and nothing in the ticket's PAC counts: it is not signed with this service's key, is malformed, or is about somebody else"
     500 BadCall "bad-call" "the server called the library with arguments that make no sense"
     501 BadConfig "bad-config" "the configuration cannot sign anyone in"
-    502 BackendUnavailable "backend-unavailable" "what knows accounts, keys or local names did not answer in time, or no thread was free to ask it"
+    502 BackendUnavailable "backend-unavailable" "what knows accounts, keys, local names or groups did not answer in time, or no thread was free to ask it"
     503 NoRandomness "no-randomness" "the system gave no random bytes for a challenge"
     504 Busy "busy" "as many sign-ins as max_jobs allows wait for the accounts already"
     505 ReplayCacheFailed "replay-cache-failed" "the replay cache cannot be used: see that its folder exists and belongs to the user of the server's processes"
@@ -109,6 +112,11 @@ impl Reason {
     /// The number, for C and for logs.
     pub const fn number(self) -> u32 {
         self as u32
+    }
+
+    /// Whether it is about somebody who has signed in all the same.
+    pub const fn is_denial(self) -> bool {
+        matches!(self, Self::NotAllowed | Self::MissingPac | Self::WrongPac)
     }
 
     /// Whether it is a fault of ours: a 5xx.

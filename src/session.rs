@@ -10,6 +10,7 @@ mod handshake;
 mod hooks;
 mod offer;
 mod request;
+mod rules;
 mod sign_in;
 mod ticket;
 
@@ -24,10 +25,12 @@ use handshake::Handshake;
 pub use hooks::Hooks;
 use offer::Offer;
 pub use request::Request;
+use rules::Asking;
 
 pub use crate::http::{Field, HeaderKind};
 
 use crate::accounts::{Backend, Reply};
+use crate::authz::Authz;
 use crate::config::{ChannelBindingMode, Config, Effective, Rules, Scope};
 use crate::http::{Authorization, Scheme};
 use crate::identity::{Identity, Nameless};
@@ -111,13 +114,17 @@ enum Next {
     /// Judging a ticket.
     Accept { leg: ticket::Leg<Box<[u8]>>, rules: Rules },
     /// Serving who has signed in before.
-    Serve { naming: Option<Arc<Naming>> },
+    Serve { rules: Rules },
     /// Serving who has signed in, under the name that the system told.
-    Name { naming: Arc<Naming>, told: Told, entrance: Entrance },
+    Name { rules: Rules, naming: Arc<Naming>, local_name: LocalName, entrance: Entrance },
+    /// Serving who has signed in, if the rules let them in.
+    LookUp { rules: Rules, entrance: Entrance },
+    /// Saying whether rules let them in.
+    Authorize { authz: Arc<Authz> },
 }
 
 /// The local name of somebody, when the system has told it; none if there is none.
-type Told = Arc<OnceLock<Option<String>>>;
+type LocalName = Arc<OnceLock<Option<String>>>;
 
 /// How somebody comes to be served.
 enum Entrance {
@@ -147,12 +154,14 @@ struct Facts<H> {
     arrived: FileTime,
     /// How old the CHALLENGE was then.
     age: Duration,
+    /// When the step began to wait, if it has, on the clock that nobody sets.
+    waits_since: Option<Duration>,
 }
 
 impl Facts<&[u8]> {
     fn to_owned(&self) -> Facts<Box<[u8]>> {
-        let Self { host, offer, persistent, arrived, age } = *self;
-        Facts { host: host.into(), offer, persistent, arrived, age }
+        let Self { host, offer, persistent, arrived, age, waits_since } = *self;
+        Facts { host: host.into(), offer, persistent, arrived, age, waits_since }
     }
 }
 
@@ -179,8 +188,8 @@ impl<H: AsRef<[u8]>> Situation for Facts<H> {
     }
 
     fn facts(&self, _: &Session, _: &Scope) -> Facts<&[u8]> {
-        let Self { offer, persistent, arrived, age, .. } = *self;
-        Facts { host: self.host.as_ref(), offer, persistent, arrived, age }
+        let Self { offer, persistent, arrived, age, waits_since, .. } = *self;
+        Facts { host: self.host.as_ref(), offer, persistent, arrived, age, waits_since }
     }
 }
 
@@ -228,7 +237,9 @@ impl Session {
         if request.again {
             return self.step_again(effective, request);
         }
-        self.suspended = None;
+        if self.suspended.is_some() {
+            self.suspended = None;
+        }
         self.answer.begin(request.proxy, &effective.scope);
         match request.authorization {
             Authorization::None => self.step_without_credentials(effective, request),
@@ -258,7 +269,9 @@ impl Session {
         request: &Request<'_>,
     ) -> Verdict {
         let scope = &effective.scope;
-        self.handshake = None;
+        if self.handshake.is_some() {
+            self.handshake = None;
+        }
         let lasts = self.signed_in.as_ref().is_some_and(|signed_in| signed_in.persistent);
         if !lasts || self.is_multiplexed(request) || request.is_shared(&scope.proxies) {
             self.signed_in = None;
@@ -270,13 +283,13 @@ impl Session {
         if !good {
             return self.challenge(scope, request);
         }
-        let naming = &effective.rules.naming;
+        let rules = &effective.rules;
         let by_ntlm = self.signed_in.as_ref().is_some_and(|known| !known.identity.is_kerberos());
         match scope.accounts.as_ref().filter(|_| by_ntlm).and_then(Backend::before_request) {
-            None => self.serve(scope, naming, request, Entrance::Known),
+            None => self.serve(scope, rules, request, Entrance::Known),
             Some(job) => {
                 let facts = self.facts(scope, request, Duration::ZERO);
-                self.suspend(job, scope, &facts, Next::Serve { naming: naming.clone() })
+                self.suspend(job, scope, &facts, Next::Serve { rules: rules.clone() })
             }
         }
     }
@@ -285,15 +298,28 @@ impl Session {
     fn serve(
         &mut self,
         scope: &Arc<Scope>,
-        naming: &Option<Arc<Naming>>,
+        rules: &Rules,
         request: &impl Situation,
         entrance: Entrance,
     ) -> Verdict {
-        if self.is_as_before(scope, naming) {
+        if self.is_as_before(scope, rules) {
             return self.answer.finish(Verdict::Accepted, 0, Reason::SignedIn);
         }
+        self.serve_anew(scope, rules, request, entrance)
+    }
+
+    /// The same where there is something to look at. It is called seldom, and out of the way of what
+    /// is called often.
+    #[inline(never)]
+    fn serve_anew(
+        &mut self,
+        scope: &Arc<Scope>,
+        rules: &Rules,
+        request: &impl Situation,
+        entrance: Entrance,
+    ) -> Verdict {
         match self.check_signed_in(scope) {
-            Ok(()) => self.admit(scope, naming, request, entrance),
+            Ok(()) => self.admit(scope, rules, request, entrance),
             Err(reason) => {
                 self.signed_in = None;
                 let offer = request.offer(self, scope);
@@ -304,13 +330,14 @@ impl Session {
 
     /// Whether there is nothing new about who has signed in: what most requests find.
     #[inline]
-    fn is_as_before(&self, scope: &Scope, naming: &Option<Arc<Naming>>) -> bool {
+    fn is_as_before(&self, scope: &Scope, rules: &Rules) -> bool {
         let (Some(signed_in), Some(accounts)) = (&self.signed_in, &scope.accounts) else {
             return false;
         };
         signed_in.generation == accounts.generation()
             && !signed_in.identity.is_kerberos()
-            && signed_in.identity.is_named_by(naming, &scope.realm_map)
+            && signed_in.identity.is_named_by(&rules.naming, &scope.realm_map)
+            && rules.authz.is_none()
     }
 
     fn check_signed_in(&mut self, scope: &Scope) -> Result<(), Reason> {
@@ -335,16 +362,17 @@ impl Session {
     fn admit(
         &mut self,
         scope: &Arc<Scope>,
-        naming: &Option<Arc<Naming>>,
+        rules: &Rules,
         request: &impl Situation,
         entrance: Entrance,
     ) -> Verdict {
+        let naming = &rules.naming;
         let Some(signed_in) = &mut self.signed_in else { return self.refuse_call() };
         match (signed_in.identity.name_by(naming, &scope.realm_map), naming) {
-            (Ok(()), _) => self.welcome(entrance),
+            (Ok(()), _) => self.let_in(scope, rules, request, entrance, Asking::Possible),
             (Err(Nameless::Ask(principal)), Some(naming)) => {
                 let facts = request.facts(self, scope);
-                self.ask_local_name(principal, naming, scope, &facts, entrance)
+                self.ask_local_name(principal, naming, rules, scope, &facts, entrance)
             }
             (Err(_), _) => self.refuse_nameless(scope, entrance),
         }
@@ -354,6 +382,7 @@ impl Session {
         &mut self,
         principal: String,
         naming: &Arc<Naming>,
+        rules: &Rules,
         scope: &Arc<Scope>,
         facts: &Facts<&[u8]>,
         entrance: Entrance,
@@ -364,27 +393,31 @@ impl Session {
             self.signed_in = None;
             return self.answer.give_up(Reason::Busy, None);
         };
-        let told = Told::default();
-        let (naming, teller) = (naming.clone(), told.clone());
+        let local_name = LocalName::default();
+        let (naming, teller) = (naming.clone(), local_name.clone());
         let work = Box::new(move || {
             let _permit = permit;
             let _ = teller.set(kerberos::local_name(&principal));
         });
         let job = Job::new(Audience::One, work);
-        self.suspend(job, scope, facts, Next::Name { naming, told, entrance })
+        let next = Next::Name { rules: rules.clone(), naming, local_name, entrance };
+        self.suspend(job, scope, facts, next)
     }
 
+    /// Goes on under the name that the system has told.
     fn take_name(
         &mut self,
-        scope: &Scope,
+        scope: &Arc<Scope>,
+        rules: &Rules,
         naming: &Arc<Naming>,
-        told: &Told,
+        local_name: &LocalName,
+        request: &impl Situation,
         entrance: Entrance,
     ) -> Verdict {
-        match (&mut self.signed_in, told.get()) {
+        match (&mut self.signed_in, local_name.get()) {
             (Some(signed_in), Some(Some(name))) => {
                 signed_in.identity.set_local_name(naming, name.clone());
-                self.welcome(entrance)
+                self.let_in(scope, rules, request, entrance, Asking::Possible)
             }
             _ => self.refuse_nameless(scope, entrance),
         }
@@ -435,13 +468,12 @@ impl Session {
         facts: &Facts<&[u8]>,
         next: Next,
     ) -> Verdict {
-        self.suspended = Some(Box::new(Suspended {
-            job: Awaited(Arc::new(job)),
-            since: (self.hooks.uptime)(),
-            scope: scope.clone(),
-            facts: facts.to_owned(),
-            next,
-        }));
+        let since = (self.hooks.uptime)();
+        let mut facts = facts.to_owned();
+        facts.waits_since.get_or_insert(since);
+        let job = Awaited(Arc::new(job));
+        self.suspended =
+            Some(Box::new(Suspended { job, since, scope: scope.clone(), facts, next }));
         self.answer.wait()
     }
 
@@ -454,6 +486,7 @@ impl Session {
                 && !request.is_shared(&scope.proxies),
             arrived: (self.hooks.now)(),
             age,
+            waits_since: None,
         }
     }
 
@@ -476,13 +509,15 @@ impl Session {
         if good && !shared {
             // Who waits for a name has not been told of the end of the handshake.
             let entrance = match self.suspended.take().map(|suspended| suspended.next) {
-                Some(Next::Name { entrance, .. }) => entrance,
+                Some(Next::Name { entrance, .. } | Next::LookUp { entrance, .. }) => entrance,
                 _ => Entrance::Known,
             };
-            if self.answer.verdict() != Verdict::Accepted {
+            // Who was kept out elsewhere has ended the handshake, too.
+            if self.answer.verdict() != Verdict::Accepted && !self.answer.reason().is_denial() {
                 self.answer.begin(request.proxy, scope);
             }
-            return self.serve(scope, &effective.rules.naming, request, entrance);
+            self.answer.tell(None);
+            return self.serve(scope, &effective.rules, request, entrance);
         }
         if self.answer.is_for(scope) && self.answer.verdict() != Verdict::Accepted {
             return self.answer.verdict();
@@ -498,9 +533,13 @@ impl Session {
         self.suspended.as_ref().map(|suspended| suspended.job.0.clone())
     }
 
-    /// How long to wait for the job; nothing if the step does not wait.
+    /// How long to wait for the job; nothing if the step does not wait. A step that waits more than
+    /// once waits no longer than others.
     pub fn timeout(&self) -> Duration {
-        self.suspended.as_ref().map_or(Duration::ZERO, |suspended| suspended.scope.timeout)
+        let Some(suspended) = &self.suspended else { return Duration::ZERO };
+        let began = suspended.facts.waits_since.unwrap_or(suspended.since);
+        let waited = suspended.since.saturating_sub(began);
+        suspended.scope.timeout.saturating_sub(waited).max(Duration::from_millis(1))
     }
 
     /// Goes on with a step whose job has run; gives it up without one.
@@ -520,9 +559,15 @@ impl Session {
                         self.judge(handshake, &token, &rules, &facts, answer)
                     }
                     Next::Accept { leg, rules } => self.accept(&scope, leg, &rules, &facts),
-                    Next::Serve { naming } => self.serve(&scope, &naming, &facts, Entrance::Known),
-                    Next::Name { naming, told, entrance } => {
-                        self.take_name(&scope, &naming, &told, entrance)
+                    Next::Serve { rules } => self.serve(&scope, &rules, &facts, Entrance::Known),
+                    Next::Name { rules, naming, local_name, entrance } => {
+                        self.take_name(&scope, &rules, &naming, &local_name, &facts, entrance)
+                    }
+                    Next::LookUp { rules, entrance } => {
+                        self.let_in(&scope, &rules, &facts, entrance, Asking::Over)
+                    }
+                    Next::Authorize { authz } => {
+                        self.authorize_by(&scope, &authz, &facts, Asking::Over)
                     }
                 };
                 self.take_notices(&scope);
@@ -530,11 +575,15 @@ impl Session {
             }
             _ => {
                 let scope = suspended.scope.clone();
-                let asks_accounts =
-                    matches!(suspended.next, Next::Challenge { .. } | Next::Judge { .. });
-                if let Some(accounts) = scope.accounts.as_ref().filter(|_| asks_accounts) {
-                    let waited = (self.hooks.uptime)().saturating_sub(suspended.since);
-                    accounts.gave_up(waited, scope.timeout);
+                let waited = (self.hooks.uptime)().saturating_sub(suspended.since);
+                match (&suspended.next, &scope.accounts, &scope.group_names) {
+                    (Next::Challenge { .. } | Next::Judge { .. }, Some(accounts), _) => {
+                        accounts.gave_up(waited, scope.timeout);
+                    }
+                    (Next::LookUp { .. } | Next::Authorize { .. }, _, Some(names)) => {
+                        names.gave_up(waited, scope.timeout);
+                    }
+                    _ => {}
                 }
                 let subject = match &suspended.next {
                     Next::Judge { handshake, token, .. } => handshake.claim(token),
@@ -542,7 +591,7 @@ impl Session {
                         self.signed_in = None;
                         None
                     }
-                    Next::Challenge { .. } | Next::Accept { .. } | Next::Serve { .. } => None,
+                    _ => None,
                 };
                 let subject = subject.map(Subject::User);
                 let verdict = self.answer.give_up(Reason::BackendUnavailable, subject);
@@ -556,8 +605,9 @@ impl Session {
     fn take_notices(&mut self, scope: &Scope) {
         let of_accounts = || scope.accounts.as_ref()?.take_notice();
         let of_kerberos = || scope.kerberos.as_ref()?.take_notice();
-        // One for each answer: the other has to wait for the next.
-        self.answer.notice(of_accounts().or_else(of_kerberos));
+        let of_names = || scope.group_names.as_ref()?.take_notice();
+        // One for each answer: the others have to wait for the next.
+        self.answer.notice(of_accounts().or_else(of_kerberos).or_else(of_names));
     }
 
     /// Refuses credentials. The client learns no more than the status; that a challenge cannot
@@ -647,12 +697,15 @@ impl Session {
         self.answer.field(index)
     }
 
-    /// Who the client is, if the last verdict was to serve it.
+    /// Who the client is, if the last verdict was to serve it, or that it may not come in.
     pub fn identity(&self) -> Option<&Identity> {
-        match self.answer.verdict() {
-            Verdict::Accepted => self.signed_in.as_ref().map(|signed_in| &signed_in.identity),
-            _ => None,
-        }
+        self.client().map(|signed_in| &signed_in.identity)
+    }
+
+    fn client(&self) -> Option<&SignedIn> {
+        let is_known =
+            self.answer.verdict() == Verdict::Accepted || self.answer.reason().is_denial();
+        self.signed_in.as_deref().filter(|_| is_known)
     }
 
     /// Why.
@@ -663,6 +716,11 @@ impl Session {
     /// Why, in one sentence.
     pub fn detail(&self) -> &Text {
         self.answer.detail()
+    }
+
+    /// More about the last refusal, for who looks closer.
+    pub fn more(&self) -> &Text {
+        self.answer.more()
     }
 
     /// What an administrator should read once.

@@ -261,6 +261,20 @@ pub(crate) fn check_private(meta: &fs::Metadata, stake: &str) -> Result<(), Stri
     }
 }
 
+/// That a file is one which others can read, but not change. `stake` says what they could do.
+pub(crate) fn check_unchangeable(meta: &fs::Metadata, stake: &str) -> Result<(), String> {
+    if !meta.is_file() {
+        return Err("is not a regular file".to_owned());
+    }
+    match meta.mode() & 0o002 {
+        0 => Ok(()),
+        _ => Err(format!(
+            "others can change it (mode {:04o}); {stake}: chmod o-w",
+            meta.mode() & 0o7777
+        )),
+    }
+}
+
 /// What the system says of a file that cannot be read, without the number that Rust adds for
 /// programmers.
 pub(crate) fn unreadable(error: &std::io::Error) -> String {

@@ -4,7 +4,7 @@
  *
  *     abi FOLDER VERSION
  *
- * FOLDER is to be written to and holds certificate.der and binding, which is
+ * FOLDER is to be written to and holds groups, certificate.der and binding, which is
  * its MsvAvChannelBindings, one.keytab and many.keytab. VERSION is what the
  * library should say it is. KRB5CCNAME names a cache with alice's ticket.
  */
@@ -175,6 +175,7 @@ new_config(const char *accounts)
     CHECK(auth_config_base(config, folder));
     CHECK(set(config, "accounts", file));
     CHECK(set(config, "domain", "DEMO demo.test"));
+    CHECK(set(config, "groups", "names"));
     return config;
 }
 

@@ -72,6 +72,7 @@ fn link_shared(mut compiler: Command, folder: &Path) -> PathBuf {
 
 fn run_plainly_and_under_valgrind(what: &str, program: &Path, folder: &Path) {
     let vector = certificate_vector();
+    fs::write(folder.join("groups"), "S-1-5-21-1-2-3-1105 DEMO\\staff\n").unwrap();
     fs::write(folder.join("certificate.der"), vector.0).unwrap();
     fs::write(folder.join("binding"), vector.1).unwrap();
     let realm = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/instructions/realm.py");

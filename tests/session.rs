@@ -10,6 +10,8 @@ mod connection;
 mod redirect;
 #[path = "session/refusal.rs"]
 mod refusal;
+#[path = "session/rules.rs"]
+mod rules;
 #[path = "session/sign_in.rs"]
 mod sign_in;
 #[path = "session/spnego.rs"]

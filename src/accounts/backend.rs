@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::winbind::Reply;
+use super::winbind::{Besides, Reply};
 use super::{Account, AccountsFile, Winbind};
 use crate::config::Scope;
 use crate::job::{Audience, Job};
@@ -85,12 +85,13 @@ impl Backend {
         &self,
         scope: &Scope,
         question: Option<Question>,
+        besides: Besides,
     ) -> Result<Needed, Busy> {
         match self {
             Self::File(_) => Ok(self.before_request().map_or(Needed::Nothing, Needed::Job)),
             Self::Winbind(winbind) => match question {
                 Some(question) => {
-                    let inquiry = winbind.ask(question, scope.max_jobs, scope.timeout)?;
+                    let inquiry = winbind.ask(question, besides, scope.max_jobs, scope.timeout)?;
                     Ok(Needed::Reply(inquiry.job, inquiry.reply))
                 }
                 None => Ok(Needed::Nothing),
@@ -144,7 +145,8 @@ impl Backend {
         }
     }
 
-    fn file(&self) -> Option<&Arc<AccountsFile>> {
+    /// The file, if they are in one.
+    pub(crate) fn file(&self) -> Option<&Arc<AccountsFile>> {
         match self {
             Self::File(file) => Some(file),
             Self::Winbind(_) => None,

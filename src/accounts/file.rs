@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::entry::Line;
 use super::{Account, AccountName, Accounts, Entry, EntryError};
+use crate::groups::{GroupName, Groups};
 use crate::names;
 use crate::secret::Secret;
 use crate::text::Text;
@@ -67,6 +68,19 @@ impl AccountsFile {
     }
 }
 
+impl AccountsFile {
+    /// Whether some account is in a group of this name.
+    pub(crate) fn has_group(&self, name: &GroupName) -> bool {
+        self.value().groups.iter().any(|groups| groups.has_name(name) == Some(true))
+    }
+
+    /// The groups of an account, if there is such an account.
+    pub(crate) fn groups(&self, domain: &str, user: &str) -> Option<Arc<Groups>> {
+        let table = self.value();
+        table.find(domain.encode_utf16(), user.encode_utf16()).map(|found| found.groups().clone())
+    }
+}
+
 impl Accounts for Arc<AccountsFile> {
     fn find(&self, name: &AccountName<'_>) -> Option<Arc<Account>> {
         self.value().find(name.domain.iter().copied(), name.user.iter().copied()).cloned()
@@ -91,13 +105,15 @@ fn decoy() -> &'static Secret<16> {
 #[derive(Default)]
 pub struct Table {
     accounts: HashMap<Box<[u16]>, Arc<Account>>,
+    /// Those that some account is in.
+    groups: Vec<Arc<Groups>>,
 }
 
 /// What many accounts have in common, and share.
 #[derive(Default)]
 struct Shared<'a> {
     domains: HashMap<Cow<'a, str>, Text>,
-    groups: HashMap<&'a str, Arc<[Text]>>,
+    groups: HashMap<&'a str, Arc<Groups>>,
 }
 
 impl<'a> Shared<'a> {
@@ -115,13 +131,13 @@ impl<'a> Shared<'a> {
         let groups = match self.groups.get(groups) {
             Some(known) => known.clone(),
             None => {
-                let list: Arc<[Text]> =
-                    Entry::parse_groups(groups)?.into_iter().map(Text::from).collect();
+                let list = Entry::parse_groups(groups)?.into_iter().map(Text::from).collect();
+                let list = Arc::new(Groups::named(list));
                 self.groups.insert(groups, list.clone());
                 list
             }
         };
-        Ok(Account { name, domain, user: Text::concat(&[&user]), groups, sid: None, nt_hash })
+        Ok(Account { name, domain, user: Text::concat(&[&user]), groups, nt_hash })
     }
 }
 
@@ -167,7 +183,7 @@ impl Table {
                 return Err(error(format!("\"{name}\" has a line above already")));
             }
         }
-        Ok(Self { accounts })
+        Ok(Self { accounts, groups: shared.groups.into_values().collect() })
     }
 
     fn find(

@@ -5,6 +5,7 @@ mod breaker;
 mod groups;
 mod library;
 mod nt_status;
+mod thread;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
@@ -15,15 +16,17 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 
+use super::group_names::Wanted;
 use super::{Account, Busy};
+use crate::groups::{GroupName, Groups};
 use crate::job::{Audience, Job, Jobs};
 use crate::names;
 use crate::ntlm::{Answer, Question, Refused, ServerNames, Vouched};
 use crate::reason::Reason;
-use crate::sid::Sid;
+use crate::sid::{Sid, SidSet};
 use crate::watched::Notice;
 use breaker::{Breaker, Change, Pass};
-use groups::GroupNames;
+pub(crate) use groups::NameCache;
 use library::{Context, Failure, Interface, Library, Logon, LogonRequest};
 
 /// How long the names of this computer are good without another look.
@@ -37,6 +40,12 @@ const TRUST_EVERY: Duration = Duration::from_secs(60);
 
 /// How often it is told what was found out too late for who asked.
 const LATE_EVERY: Duration = Duration::from_secs(60);
+
+/// How long the reading of a configuration waits for winbindd.
+const WAIT_AT_START: Duration = Duration::from_secs(2);
+
+/// How long it does not wait again after that was in vain.
+const SILENT_FOR: Duration = Duration::from_secs(10);
 
 /// So many connections to winbindd are kept for the next who ask.
 const MOST_IDLE: usize = 8;
@@ -61,10 +70,12 @@ pub struct Winbind {
     names_due: AtomicU64,
     opened: Instant,
     trust: Mutex<Trust>,
-    groups: GroupNames,
+    group_names: NameCache,
     accounts: Mutex<HashMap<Sid, Weak<Account>>>,
     notices: Mutex<VecDeque<Notice>>,
     told_late: Mutex<Option<Instant>>,
+    /// Since when winbindd has not answered while a configuration was read.
+    silent_at_start: Mutex<Option<Instant>>,
 }
 
 /// Whether the account of this computer is fine.
@@ -73,6 +84,15 @@ struct Trust {
     asked: Option<Instant>,
     /// What was found last.
     fine: bool,
+}
+
+/// What is found out beside a verdict.
+#[derive(Default)]
+pub(crate) struct Besides {
+    /// The groups that have these names.
+    pub(crate) groups: Vec<GroupName>,
+    /// The names of the user's groups.
+    pub(crate) spelled: bool,
 }
 
 /// What somebody waits for.
@@ -117,10 +137,11 @@ impl Winbind {
             names_due: AtomicU64::new(0),
             opened: Instant::now(),
             trust: Mutex::new(Trust { asked: None, fine: true }),
-            groups: GroupNames::default(),
+            group_names: NameCache::default(),
             accounts: Mutex::default(),
             notices: Mutex::default(),
             told_late: Mutex::default(),
+            silent_at_start: Mutex::default(),
         });
         *open = Arc::downgrade(&new);
         Ok(new)
@@ -181,10 +202,75 @@ impl Winbind {
         self.opened.elapsed().as_millis() >= u128::from(self.names_due.load(Ordering::Relaxed))
     }
 
-    /// One question to a domain controller, about one AUTHENTICATE.
+    /// What is known of groups.
+    pub(crate) fn group_names(&self) -> &NameCache {
+        &self.group_names
+    }
+
+    /// Looks up names of groups, or what they are the names of.
+    pub(crate) fn look_up(
+        self: &Arc<Self>,
+        wanted: Wanted,
+        max_jobs: usize,
+        timeout: Duration,
+    ) -> Result<Job, Busy> {
+        let permit = self.jobs.permit(max_jobs).ok_or(Busy::TooMany)?;
+        let pass = self.breaker.pass(timeout).ok_or(Busy::NoAnswers)?;
+        let winbind = self.clone();
+        let work = Box::new(move || {
+            let _permit = permit;
+            let began = Instant::now();
+            winbind.with_context(|context| {
+                let found = winbind.look_up_now(&wanted, context).is_ok();
+                if found && began.elapsed() < timeout {
+                    winbind.answered(pass);
+                }
+                ((), found)
+            });
+        });
+        Ok(Job::new(Audience::One, work))
+    }
+
+    /// Looks up names of groups and waits a moment for them. The thread that asks has nothing of this
+    /// process but a connection of its own: it may be left behind.
+    pub(crate) fn find_at_start(&self, names: Vec<GroupName>) {
+        let is_due = |name: &GroupName| self.group_names.sid(name).is_none_or(|known| known.due);
+        let names: Vec<_> = names.into_iter().filter(is_due).collect();
+        let mut silent = self.silent_at_start.lock();
+        if names.is_empty() || silent.is_some_and(|since| since.elapsed() < SILENT_FOR) {
+            return;
+        }
+        let (library, (sender, found)) = (self.library, std::sync::mpsc::sync_channel(1));
+        let asked = names.clone();
+        let ask = move || {
+            let found = Context::new(library).and_then(|context| {
+                let own = context.interface().ok()?.netbios_domain;
+                let find = |name| groups::find(name, &context, &own).ok();
+                asked.iter().map(find).collect::<Option<Vec<_>>>()
+            });
+            let _ = sender.send(found);
+        };
+        let asking = thread::without_signals(ask);
+        match asking.ok().and_then(|()| found.recv_timeout(WAIT_AT_START).ok()).flatten() {
+            Some(found) => self.group_names.learn(names.into_iter().zip(found)),
+            None => *silent = Some(Instant::now()),
+        }
+    }
+
+    fn look_up_now(&self, wanted: &Wanted, context: &Context) -> Result<(), Failure> {
+        if self.names.load().is_none() {
+            self.refresh_names(context)?;
+        }
+        let own = self.names().ok_or(Failure::NotAvailable)?;
+        self.group_names.look_up(wanted, context, &own.nb_domain)
+    }
+
+    /// One question to a domain controller, about one AUTHENTICATE. If it is right, more is asked at
+    /// once that the sign-in will depend on.
     pub(crate) fn ask(
         self: &Arc<Self>,
         question: Question,
+        besides: Besides,
         max_jobs: usize,
         timeout: Duration,
     ) -> Result<Inquiry, Busy> {
@@ -194,7 +280,7 @@ impl Winbind {
         let (winbind, for_asker) = (self.clone(), reply.clone());
         let work = Box::new(move || {
             let _permit = permit;
-            let verdict = winbind.judge(&question, pass, timeout);
+            let verdict = winbind.judge(&question, &besides, pass, timeout);
             let _ = for_asker.set(Answer::new(question, verdict));
         });
         Ok(Inquiry { job: Job::new(Audience::One, work), reply })
@@ -245,6 +331,7 @@ impl Winbind {
     fn judge(
         &self,
         question: &Question,
+        besides: &Besides,
         pass: Pass,
         timeout: Duration,
     ) -> Result<Vouched, Refused> {
@@ -253,7 +340,7 @@ impl Winbind {
             let verdict = self.logon(context, question);
             let (took, is_answer) = (began.elapsed(), is_answer(&verdict));
             let outcome = match verdict {
-                Ok(logon) => (self.vouch(context, logon), true),
+                Ok(logon) => (self.vouch(context, logon, besides), true),
                 Err(failure) => {
                     let has_spoken = matches!(failure, Failure::NtStatus(_));
                     (Err(self.explain(context, question, failure, took)), has_spoken)
@@ -283,7 +370,12 @@ impl Winbind {
         })
     }
 
-    fn vouch(&self, context: &Context, logon: Logon) -> Result<Vouched, Refused> {
+    fn vouch(
+        &self,
+        context: &Context,
+        logon: Logon,
+        besides: &Besides,
+    ) -> Result<Vouched, Refused> {
         let Logon { domain, user, guest, by_lm, user_session_key, sid, groups } = logon;
         let sid = sid.ok_or_else(|| refused(Reason::BadName, "the account has no SID"))?;
         if guest || sid.is_nobody() {
@@ -299,16 +391,25 @@ impl Winbind {
         let (Some(domain), Some(user)) = (domain, user) else {
             return Err(refused(Reason::BadName, UNFIT_NAME));
         };
-        let (groups, complete) = self.groups.of(&groups, context);
-        if !complete {
+        let groups = groups.into_iter().collect();
+        self.find_out(context, besides, &groups);
+        let groups = Groups::known(sid, groups).shared();
+        let account = self.shared(&sid, Account::of_domain(&domain, &user, groups));
+        Ok(Vouched { account, session_base_key })
+    }
+
+    fn find_out(&self, context: &Context, besides: &Besides, groups: &SidSet) {
+        let mut wanted = Wanted { names: besides.groups.clone(), sids: Vec::new() };
+        if besides.spelled {
+            (_, wanted.sids) = self.group_names.spell(groups);
+        }
+        if !wanted.is_empty() && self.look_up_now(&wanted, context).is_err() {
             self.tell(
-                "winbind: names of groups could not be looked up: who has signed in just now is in \
-                 those without a name",
+                "winbind: names of groups could not be looked up: rules and lists go without those \
+                 that are not known",
                 true,
             );
         }
-        let account = self.shared(&sid, Account::of_domain(&domain, &user, &sid, groups));
-        Ok(Vouched { account, session_base_key })
     }
 
     /// The account of the other connections of that user, if it is the same.
@@ -324,7 +425,7 @@ impl Winbind {
             accounts.retain(|_, known| known.strong_count() > 0);
         }
         if accounts.len() < MOST_SHARED {
-            accounts.insert(sid.clone(), Arc::downgrade(&account));
+            accounts.insert(*sid, Arc::downgrade(&account));
         }
         account
     }

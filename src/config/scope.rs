@@ -12,10 +12,13 @@ use super::value::{DomainNames, ReplayCacheMode};
 use super::{
     ChannelBindingMode, Effective, Mechanism, Network, ServiceName, Set, Settings, Unusable,
 };
-use crate::accounts::Backend;
+use crate::accounts::{AccountsFile, Backend, GroupNames, Remembered};
+use crate::authz::{Authz, Require};
 use crate::channel_binding::EndPoint;
+use crate::groups::{Form, GroupName, ListForm};
 use crate::http::Scheme;
 use crate::kerberos::{Acceptor, Choice, ReplayCache};
+use crate::names;
 use crate::naming::{Naming, RealmMap};
 use crate::ntlm::ServerNames;
 
@@ -29,6 +32,12 @@ pub struct Scope {
     pub kerberos: Option<Acceptor>,
     /// The accounts for NTLM.
     pub accounts: Option<Backend>,
+    /// The accounts that tell the groups of users of realms without a PAC.
+    pub members: Option<Arc<AccountsFile>>,
+    /// Those realms.
+    pub realms_without_pac: Arc<[String]>,
+    /// Who knows names of groups.
+    pub group_names: Option<GroupNames>,
     /// What a CHALLENGE calls this server.
     pub names: Arc<ServerNames>,
     /// Whether sign-ins are bound to TLS.
@@ -58,12 +67,55 @@ pub struct Rules {
     pub persist_kerberos: bool,
     /// What users are called, unless that is what they are called anyway.
     pub naming: Option<Arc<Naming>>,
+    /// Who may come in, and what is told of groups, if there is anything to be said about that.
+    pub authz: Option<Arc<Authz>>,
 }
 
 /// Every scope that is in use, by its hash.
 static SCOPES: Mutex<BTreeMap<u64, Vec<Weak<Scope>>>> = Mutex::new(BTreeMap::new());
 
 impl Scope {
+    /// What is to be said about rules that name groups which nobody knows, one to a line.
+    pub(super) fn unknown_groups(&self, require: &Require) -> String {
+        let in_file = |name: &GroupName| {
+            self.members.as_ref().is_some_and(|accounts| accounts.has_group(name))
+        };
+        let named: Vec<_> = require.groups().filter(|(name, _)| !in_file(name)).collect();
+        if named.is_empty() {
+            return String::new();
+        }
+        if let Some(names) = &self.group_names {
+            names.find_at_start(named.iter().map(|(name, _)| (*name).clone()).collect());
+        }
+        let mut warnings = String::new();
+        for (name, place) in named {
+            let place = place.map_or_else(String::new, |place| format!("{place}: "));
+            let text = names::Escaped(name.as_str());
+            let concern = match self.group_names.as_ref().map(|names| names.sid(name)) {
+                None if self.tells_by_sid() => format!(
+                    "nobody here knows the SID of the group \"{text}\": set \"group_names\", or \
+                     name the group by its SID"
+                ),
+                Some(None) => format!(
+                    "whether there is a group \"{text}\" could not be found out: until it is, \
+                     nobody comes in by this rule"
+                ),
+                None | Some(Some(Remembered { found: None, .. })) => {
+                    format!("no group is called \"{text}\": nobody comes in by this rule")
+                }
+                Some(Some(_)) => continue,
+            };
+            let separator = if warnings.is_empty() { "" } else { "\n" };
+            warnings.push_str(&format!("{separator}{place}{concern}"));
+        }
+        warnings
+    }
+
+    /// Whether groups of some users are told by their SIDs.
+    fn tells_by_sid(&self) -> bool {
+        self.kerberos.is_some() && self.realms_without_pac.is_empty()
+    }
+
     /// The one scope that equals `self`.
     fn intern(self) -> Arc<Self> {
         let mut hasher = DefaultHasher::new();
@@ -95,6 +147,12 @@ impl Settings {
         let scope = Scope {
             kerberos: if kerberos { Some(self.acceptor()?) } else { None },
             accounts: self.accounts.as_ref().filter(|_| ntlm).map(|set| set.value.clone()),
+            members: self.accounts.as_ref().and_then(|set| set.value.file().cloned()),
+            realms_without_pac: self
+                .realms_without_pac
+                .as_ref()
+                .map_or_else(|| Arc::new([]) as _, |set| set.value.clone()),
+            group_names: self.group_names(),
             names: server_names(self.domain.as_ref().map(|set| &*set.value)),
             channel_binding: self.binding_mode(),
             certificates: self
@@ -119,6 +177,7 @@ impl Settings {
                 self.name_format.as_ref().map(|set| &*set.value),
                 self.name_case.as_ref().map(|set| set.value),
             ),
+            authz: self.authz()?,
         };
         Ok(Effective { scope: scope.intern(), rules })
     }
@@ -210,6 +269,31 @@ impl Settings {
             }
             ReplayCacheMode::Off | ReplayCacheMode::OffByForce => Ok(ReplayCache::Off),
         }
+    }
+
+    /// Who knows names of groups: the domain, unless another is named.
+    fn group_names(&self) -> Option<GroupNames> {
+        match (&self.group_names, &self.accounts) {
+            (Some(set), _) => set.value.clone(),
+            (None, Some(Set { value: Backend::Winbind(winbind), .. })) => {
+                Some(GroupNames::Winbind(winbind.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    fn authz(&self) -> Result<Option<Arc<Authz>>, Unusable> {
+        let list = self.groups.as_ref().and_then(|set| set.value).map(|names| ListForm {
+            names,
+            form: self.groups_form.as_ref().map_or(Form::Comma, |set| set.value),
+            limit: self.groups_limit.as_ref().map_or(8 << 10, |set| set.value),
+        });
+        if let Some(set) = &self.require {
+            set.value.check().map_err(|error| unusable("require", &error, set))?;
+        }
+        let require = self.require.as_ref().map(|set| set.value.clone());
+        let authz = Authz { require, list };
+        Ok((authz.require.is_some() || authz.list.is_some()).then(|| Arc::new(authz)))
     }
 
     fn binding_mode(&self) -> ChannelBindingMode {

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::accounts::{self, Backend, Winbind};
+use super::Place;
+use crate::accounts::{self, Backend, GroupNames, Winbind};
+use crate::authz::Require;
 use crate::channel_binding::{self, EndPoint};
+use crate::groups::Form;
 use crate::http::{self, Scheme};
 use crate::kerberos::{self, Keytab, ReplayCache, Services};
 use crate::names::Escaped;
@@ -17,17 +20,22 @@ use crate::watched;
 pub(super) struct Args<'a> {
     args: Vec<&'a str>,
     base: &'a Path,
+    place: Option<Place>,
 }
 
 impl<'a> Args<'a> {
-    pub(super) fn new(args: &[&'a [u8]], base: &'a Path) -> Result<Self, String> {
+    pub(super) fn new(
+        args: &[&'a [u8]],
+        base: &'a Path,
+        place: Option<Place>,
+    ) -> Result<Self, String> {
         let args = args
             .iter()
             .map(|arg| std::str::from_utf8(arg).map_err(|_| "an argument is not UTF-8".to_owned()))
             .collect::<Result<Vec<_>, _>>()?;
         match args.iter().any(|arg| arg.is_empty() || arg.contains('\0')) {
             true => Err("an argument is empty or has a NUL".to_owned()),
-            false => Ok(Self { args, base }),
+            false => Ok(Self { args, base, place }),
         }
     }
 
@@ -106,6 +114,69 @@ pub(super) fn accounts(args: &Args<'_>) -> Result<Backend, String> {
     }
 }
 
+pub(super) fn group_names(args: &Args<'_>) -> Result<Option<GroupNames>, String> {
+    let arg = args.one()?;
+    match arg.strip_prefix("file:") {
+        Some(path) if !path.is_empty() => {
+            accounts::open_group_names(&args.path(path)).map(|file| Some(GroupNames::File(file)))
+        }
+        None if arg == "none" => Ok(None),
+        None if arg == "winbind" => Winbind::open().map(|open| Some(GroupNames::Winbind(open))),
+        _ => Err(unknown(arg, "none, winbind, file:PATH")),
+    }
+}
+
+pub(super) fn require(args: &Args<'_>) -> Result<Arc<Require>, String> {
+    Require::read(&args.args, args.place.clone()).map(Arc::new)
+}
+
+/// One line more.
+pub(super) fn require_too(
+    earlier: &Arc<Require>,
+    later: &Arc<Require>,
+) -> Result<Arc<Require>, String> {
+    Require::clone(earlier).and(later).map(Arc::new)
+}
+
+/// Whether groups are told by their names; `None` if they are not told.
+pub(super) fn groups(args: &Args<'_>) -> Result<Option<bool>, String> {
+    match args.one()? {
+        "off" => Ok(None),
+        "names" => Ok(Some(true)),
+        "sids" => Ok(Some(false)),
+        arg => Err(unknown(arg, "off, names, sids")),
+    }
+}
+
+pub(super) fn groups_form(args: &Args<'_>) -> Result<Form, String> {
+    match args.one()? {
+        "comma" => Ok(Form::Comma),
+        "semicolon" => Ok(Form::Semicolon),
+        "json" => Ok(Form::Json),
+        arg => Err(unknown(arg, "comma, semicolon, json")),
+    }
+}
+
+pub(super) fn groups_limit(args: &Args<'_>) -> Result<usize, String> {
+    let arg = args.one()?;
+    size(arg)
+        .filter(|size| (1 << 10..=64 << 10).contains(size))
+        .ok_or_else(|| format!("\"{}\" is no size from 1k to 64k", Escaped(arg)))
+}
+
+/// A number of bytes, with k or m.
+fn size(text: &str) -> Option<usize> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" => 1,
+        "k" | "K" => 1 << 10,
+        "m" | "M" => 1 << 20,
+        _ => return None,
+    };
+    let number: usize = digits.parse().ok().filter(|_| !digits.starts_with('+'))?;
+    number.checked_mul(unit)
+}
+
 pub(super) fn keytab(args: &Args<'_>) -> Result<Arc<Keytab>, String> {
     let arg = args.one()?;
     match arg.strip_prefix("FILE:").unwrap_or(arg) {
@@ -170,6 +241,13 @@ pub(super) fn realm_map(args: &Args<'_>) -> Result<Arc<RealmMap>, String> {
     RealmMap::new(pairs).map(Arc::new)
 }
 
+pub(super) fn realms(args: &Args<'_>) -> Result<Arc<[String]>, String> {
+    match args.args[..] {
+        ["none"] => Ok(Arc::new([])),
+        _ => args.each(realm).map(Arc::from),
+    }
+}
+
 fn realm(arg: &str) -> Result<String, String> {
     let is_letter = |letter: char| !letter.is_control() && !" /:=@\\\"".contains(letter);
     match !arg.is_empty() && arg.len() <= 255 && arg.chars().all(is_letter) {
@@ -185,7 +263,7 @@ pub(super) fn name_format(args: &Args<'_>) -> Result<Arc<NameFormat>, String> {
         ["local"] => NameFormat::Local,
         ["short"] => return Err("short needs the realms to leave out".to_owned()),
         ["short", ..] => {
-            let realms = Args { args: args.args[1..].to_vec(), base: args.base };
+            let realms = Args { args: args.args[1..].to_vec(), base: args.base, place: None };
             NameFormat::Short(realms.each(realm)?)
         }
         ["full" | "domain" | "local", ..] => {
@@ -461,6 +539,16 @@ mod tests {
         assert_eq!(duration("1500ms"), Some(Duration::from_millis(1500)));
         for bad in ["", "s", "-1s", "1w", "1.5s", "99999999999s", "1 s"] {
             assert_eq!(duration(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [("1024", 1024), ("8k", 8192), ("8K", 8192), ("1m", 1 << 20)] {
+            assert_eq!(size(text), Some(bytes), "{text}");
+        }
+        for bad in ["", "k", "8kb", "-1", "+1", "1.5k", "8 k", "99999999999999999999"] {
+            assert_eq!(size(bad), None, "{bad}");
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::channel_binding::Expected;
 use crate::job::Job;
 use crate::reason::Reason;
+use crate::sid::{Sid, SidSet};
 use crate::spnego::Integrity;
 use crate::text::Text;
 use crate::watched::Notice;
@@ -53,6 +54,23 @@ pub struct Acceptor(Infallible);
 
 /// No proof.
 pub struct Proof(Infallible);
+
+/// No PAC.
+pub struct SealedPac(Infallible);
+
+/// What it would tell.
+#[allow(missing_docs)]
+pub struct Authorization {
+    pub user: Sid,
+    pub groups: SidSet,
+}
+
+#[allow(missing_docs)]
+impl SealedPac {
+    pub fn open(&self) -> Result<Authorization, Reason> {
+        match self.0 {}
+    }
+}
 
 /// No principal.
 #[derive(Clone)]
@@ -102,6 +120,10 @@ impl Proof {
     }
 
     pub fn channel_bound(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub fn pac(&self) -> Option<&Arc<SealedPac>> {
         match self.0 {}
     }
 

@@ -16,6 +16,7 @@ use super::ap_req::ApReq;
 use super::enctype;
 use super::gss::Credential;
 use super::krb5::{self, MemoryKeytab, TicketKey};
+use super::pac::SealedPac;
 use super::ticket;
 use crate::names::Escaped;
 use crate::watched::{self, Registry, Source, Stamp, Watched};
@@ -120,10 +121,18 @@ struct Principal {
 
 /// Keys, and the credentials made of them so far.
 pub(super) struct Keys {
-    each: Vec<TicketKey>,
+    each: Vec<Arc<TicketKey>>,
     /// The same for GSSAPI.
     memory: MemoryKeytab,
     made: Mutex<Vec<(ReplayCache, Arc<Pair>)>>,
+}
+
+/// Whose ticket it is.
+pub(super) struct Holder {
+    /// The principal, as it is displayed.
+    pub(super) client: Vec<u8>,
+    /// What tells the groups, if the ticket has it.
+    pub(super) pac: Option<Arc<SealedPac>>,
 }
 
 /// Credentials of the same keys.
@@ -321,19 +330,27 @@ impl KeyRing {
 
 impl Keys {
     fn of(each: Vec<TicketKey>, memory: MemoryKeytab) -> Self {
-        Self { each, memory, made: Mutex::default() }
+        Self { each: each.into_iter().map(Arc::new).collect(), memory, made: Mutex::default() }
     }
 
-    /// The client of a ticket that one of these keys has been good for; `None` if only GSSAPI can
-    /// tell.
-    pub(super) fn client(&self, ap_req: &ApReq<'_>, token: &[u8]) -> Option<Vec<u8>> {
+    /// The client of a ticket that one of these keys has been good for, and the PAC; `None` if only
+    /// GSSAPI can tell who it is.
+    pub(super) fn client(&self, ap_req: &ApReq<'_>, token: &[u8]) -> Option<Holder> {
         let cipher = ticket::cipher(token)?;
-        let fits = |key: &&TicketKey| key.enctype == ap_req.enctype;
-        let is_named = |key: &&TicketKey| ap_req.is_of_version(key.kvno);
+        let fits = |key: &&Arc<TicketKey>| key.enctype == ap_req.enctype;
+        let is_named = |key: &&Arc<TicketKey>| ap_req.is_of_version(key.kvno);
         let named = self.each.iter().filter(fits).filter(is_named);
         let others = self.each.iter().filter(fits).filter(|key| !is_named(key));
-        let part = named.chain(others).find_map(|key| key.decrypt(cipher))?;
-        ticket::client(&part)
+        let (key, part) = named.chain(others).find_map(|key| Some((key, key.decrypt(cipher)?)))?;
+        let part = ticket::Part::read(&part)?;
+        let pac = match part.pac() {
+            ticket::Pac::None => None,
+            ticket::Pac::One(bytes, authtime) => {
+                Some(SealedPac::new(bytes, authtime, part.client(), key.clone()))
+            }
+            ticket::Pac::Unclear => Some(SealedPac::unusable()),
+        };
+        Some(Holder { client: part.display(), pac: pac.map(Arc::new) })
     }
 
     /// The credentials, made once for each replay cache.

@@ -94,6 +94,21 @@ mod sys {
             context: *mut c_void,
             entry: *mut Entry,
         ) -> i32;
+        pub(super) fn krb5_pac_parse(
+            context: *mut c_void,
+            bytes: *const c_void,
+            length: usize,
+            pac: *mut *mut c_void,
+        ) -> i32;
+        pub(super) fn krb5_pac_verify(
+            context: *mut c_void,
+            pac: *mut c_void,
+            authtime: i32,
+            principal: *const Principal,
+            server: *const Keyblock,
+            privsvr: *const Keyblock,
+        ) -> i32;
+        pub(super) fn krb5_pac_free(context: *mut c_void, pac: *mut c_void);
         pub(super) fn krb5_get_error_message(context: *mut c_void, code: i32) -> *const c_char;
         pub(super) fn krb5_free_error_message(context: *mut c_void, message: *const c_char);
     }
@@ -390,6 +405,20 @@ impl TicketKey {
         Self { kvno: key.kvno, enctype: key.enctype, secret, idle: Mutex::default() }
     }
 
+    /// Whether a PAC was signed with this key (MS-PAC 2.8.1), for a ticket of this client and time.
+    pub(super) fn has_signed_pac(&self, pac: &[u8], authtime: i32, client: &Client) -> bool {
+        let idle = self.idle.lock().pop();
+        let Some(derived) = idle.or_else(|| DerivedKey::new(self.enctype, &self.secret)) else {
+            return false;
+        };
+        let has_signed = derived.context.parse_pac(pac).is_some_and(|pac| {
+            let keyblock = keyblock(self.enctype, &self.secret);
+            keyblock.is_some_and(|key| pac.verify(authtime, client, &key))
+        });
+        self.idle.lock().push(derived);
+        has_signed
+    }
+
     /// What is in the encrypted part of a ticket, if it was encrypted with this key and has not been
     /// changed since.
     pub(super) fn decrypt(&self, ciphertext: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
@@ -414,13 +443,7 @@ unsafe impl Send for DerivedKey {}
 impl DerivedKey {
     fn new(enctype: i32, secret: &[u8]) -> Option<Self> {
         let context = Context::new().ok()?;
-        let keyblock = sys::Keyblock {
-            magic: 0,
-            enctype,
-            length: c_uint::try_from(secret.len()).ok()?,
-            // The library copies it.
-            contents: secret.as_ptr().cast_mut(),
-        };
+        let keyblock = keyblock(enctype, secret)?;
         let mut key = ptr::null_mut();
         // SAFETY: context and key block are valid, and so is the place for the key.
         let code = unsafe { sys::krb5_k_create_key(context.0, &keyblock, &mut key) };
@@ -446,6 +469,69 @@ impl DerivedKey {
         };
         plain.truncate(output.length as usize);
         (code == sys::SUCCESS).then_some(plain)
+    }
+}
+
+/// A secret for the library, which reads it only.
+fn keyblock(enctype: i32, secret: &[u8]) -> Option<sys::Keyblock> {
+    let length = c_uint::try_from(secret.len()).ok()?;
+    Some(sys::Keyblock { magic: 0, enctype, length, contents: secret.as_ptr().cast_mut() })
+}
+
+/// A ticket's client: PrincipalName without the realm (RFC 4120 5.2.2).
+pub(super) struct Client {
+    /// name-type
+    pub(super) name_type: i32,
+    /// The components of name-string.
+    pub(super) components: Vec<Box<[u8]>>,
+}
+
+/// A krb5_pac.
+struct Pac<'a> {
+    pac: *mut c_void,
+    context: &'a Context,
+}
+
+impl Context {
+    fn parse_pac(&self, bytes: &[u8]) -> Option<Pac<'_>> {
+        let mut pac = ptr::null_mut();
+        // SAFETY: the bytes are copied; the place for the PAC is valid.
+        let code =
+            unsafe { sys::krb5_pac_parse(self.0, bytes.as_ptr().cast(), bytes.len(), &mut pac) };
+        (code == sys::SUCCESS).then_some(Pac { pac, context: self })
+    }
+}
+
+impl Pac<'_> {
+    fn verify(&self, authtime: i32, client: &Client, key: &sys::Keyblock) -> bool {
+        let data = |bytes: &[u8]| sys::Data {
+            magic: 0,
+            length: c_uint::try_from(bytes.len()).unwrap_or(0),
+            // The library reads it only.
+            data: bytes.as_ptr().cast_mut().cast(),
+        };
+        let mut components: Vec<_> = client.components.iter().map(|one| data(one)).collect();
+        let principal = sys::Principal {
+            magic: 0,
+            // The PAC does not tell it.
+            realm: data(&[]),
+            data: components.as_mut_ptr(),
+            length: i32::try_from(components.len()).unwrap_or(0),
+            kind: client.name_type,
+        };
+        // SAFETY: all of these are valid for the call; only the server's signature is looked at.
+        let code = unsafe {
+            let context = self.context.0;
+            sys::krb5_pac_verify(context, self.pac, authtime, &principal, key, ptr::null())
+        };
+        code == sys::SUCCESS
+    }
+}
+
+impl Drop for Pac<'_> {
+    fn drop(&mut self) {
+        // SAFETY: it is freed once.
+        unsafe { sys::krb5_pac_free(self.context.0, self.pac) };
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! GSSAPI tells who the client is as well, and takes a third of the time of a whole sign-in for it.
 //! What is read here is the name of a ticket that GSSAPI has accepted, and of no other: where in the
-//! token it is found is beyond doubt, or nothing is read.
+//! token it is found is beyond doubt, or nothing is read. The PAC is found here, too.
 
+use super::krb5::Client;
 use crate::der::{self, tag};
 
 /// Identifier octets of RFC 4120.
@@ -39,30 +40,149 @@ pub(super) fn cipher(token: &[u8]) -> Option<&[u8]> {
     der::only(cipher, tag::OCTET_STRING)
 }
 
-/// The client of a decrypted ticket in DER, as RFC 1964 2.1.1 has principals displayed. Control
-/// characters stay what they are; nobody has them.
-pub(super) fn client(enc_ticket_part: &[u8]) -> Option<Vec<u8>> {
-    let part = der::only(der::only(enc_ticket_part, id::ENC_TICKET_PART)?, tag::SEQUENCE)?;
-    let (_flags, rest) = der::strictly(part, tag::CONTEXT_0)?;
-    let (_key, rest) = der::strictly(rest, tag::CONTEXT_0 + 1)?;
-    let (crealm, rest) = der::strictly(rest, tag::CONTEXT_0 + 2)?;
-    let (cname, _) = der::strictly(rest, tag::CONTEXT_0 + 3)?;
-    let crealm = der::only(crealm, tag::GENERAL_STRING)?;
-    let [_name_type, name_string] = fields(der::only(cname, tag::SEQUENCE)?, 0)?;
-    let mut components = der::only(name_string, tag::SEQUENCE)?;
+/// EncTicketPart, as far as it is of use here.
+pub(super) struct Part<'a> {
+    crealm: &'a [u8],
+    name_type: i32,
+    components: Vec<&'a [u8]>,
+    /// What follows transited.
+    rest: &'a [u8],
+}
 
-    let mut display = Vec::with_capacity(64);
-    while !components.is_empty() {
-        let (component, rest) = der::strictly(components, tag::GENERAL_STRING)?;
-        quote(component, &mut display);
-        if !rest.is_empty() {
-            display.push(b'/');
+/// The PAC of a ticket.
+pub(super) enum Pac<'a> {
+    /// There is none.
+    None,
+    /// The one, and the time of the first authentication, in seconds since 1970.
+    One(&'a [u8], i32),
+    /// There may be one, or several.
+    Unclear,
+}
+
+impl<'a> Part<'a> {
+    /// From a decrypted ticket in DER.
+    pub(super) fn read(enc_ticket_part: &'a [u8]) -> Option<Self> {
+        let part = der::only(der::only(enc_ticket_part, id::ENC_TICKET_PART)?, tag::SEQUENCE)?;
+        let (_flags, rest) = der::strictly(part, tag::CONTEXT_0)?;
+        let (_key, rest) = der::strictly(rest, tag::CONTEXT_0 + 1)?;
+        let (crealm, rest) = der::strictly(rest, tag::CONTEXT_0 + 2)?;
+        let (cname, rest) = der::strictly(rest, tag::CONTEXT_0 + 3)?;
+        let crealm = der::only(crealm, tag::GENERAL_STRING)?;
+        let [name_type, name_string] = fields(der::only(cname, tag::SEQUENCE)?, 0)?;
+        let name_type = i32::try_from(integer(name_type)?).ok()?;
+        let mut names = der::only(name_string, tag::SEQUENCE)?;
+        let mut components = Vec::with_capacity(2);
+        while !names.is_empty() {
+            let (component, rest) = der::strictly(names, tag::GENERAL_STRING)?;
+            components.push(component);
+            names = rest;
         }
-        components = rest;
+        Some(Self { crealm, name_type, components, rest })
     }
-    display.push(b'@');
-    quote(crealm, &mut display);
-    Some(display)
+
+    /// The client, as RFC 1964 2.1.1 has principals displayed. Control characters stay what they
+    /// are; nobody has them.
+    pub(super) fn display(&self) -> Vec<u8> {
+        let mut display = Vec::with_capacity(64);
+        for (at, component) in self.components.iter().enumerate() {
+            if at > 0 {
+                display.push(b'/');
+            }
+            quote(component, &mut display);
+        }
+        display.push(b'@');
+        quote(self.crealm, &mut display);
+        display
+    }
+
+    /// The client, without the realm.
+    pub(super) fn client(&self) -> Client {
+        let components = self.components.iter().map(|&component| component.into()).collect();
+        Client { name_type: self.name_type, components }
+    }
+
+    /// The PAC in authorization-data.
+    pub(super) fn pac(&self) -> Pac<'a> {
+        self.find_pac().unwrap_or(Pac::Unclear)
+    }
+
+    fn find_pac(&self) -> Option<Pac<'a>> {
+        let (_transited, rest) = der::strictly(self.rest, tag::CONTEXT_0 + 4)?;
+        let (authtime, mut rest) = der::strictly(rest, tag::CONTEXT_0 + 5)?;
+        // starttime, endtime, renew-till, caddr: of these only endtime is always there.
+        for number in 6..=9 {
+            if rest.first() == Some(&(tag::CONTEXT_0 + number)) {
+                (_, rest) = der::strictly(rest, tag::CONTEXT_0 + number)?;
+            }
+        }
+        if rest.is_empty() {
+            return Some(Pac::None);
+        }
+        let data = der::only(rest, tag::CONTEXT_0 + 10)?;
+        let (mut pac, mut count) = (&[][..], 0);
+        for (kind, contents) in elements(data)? {
+            let inside = match kind {
+                ad_type::WIN2K_PAC => vec![(kind, contents)],
+                ad_type::IF_RELEVANT => elements(contents)?,
+                _ => Vec::new(),
+            };
+            for (_, contents) in inside.iter().filter(|(kind, _)| *kind == ad_type::WIN2K_PAC) {
+                (pac, count) = (contents, count + 1);
+            }
+        }
+        Some(match count {
+            0 => Pac::None,
+            1 => Pac::One(pac, seconds(der::only(authtime, tag::GENERALIZED_TIME)?)?),
+            _ => Pac::Unclear,
+        })
+    }
+}
+
+/// Types of authorization data (RFC 4120 7.5.4).
+mod ad_type {
+    pub(super) const IF_RELEVANT: i64 = 1;
+    pub(super) const WIN2K_PAC: i64 = 128;
+}
+
+/// The elements of AuthorizationData (RFC 4120 5.2.6).
+fn elements(data: &[u8]) -> Option<Vec<(i64, &[u8])>> {
+    let mut rest = der::only(data, tag::SEQUENCE)?;
+    let mut elements = Vec::with_capacity(2);
+    while !rest.is_empty() {
+        let element;
+        (element, rest) = der::strictly(rest, tag::SEQUENCE)?;
+        let [kind, contents] = fields(element, 0)?;
+        elements.push((integer(kind)?, der::only(contents, tag::OCTET_STRING)?));
+    }
+    Some(elements)
+}
+
+/// An INTEGER of up to four octets.
+fn integer(value: &[u8]) -> Option<i64> {
+    let octets = der::only(value, tag::INTEGER)?;
+    let (&first, rest) = octets.split_first().filter(|_| octets.len() <= 4)?;
+    Some(rest.iter().fold(i64::from(first as i8), |value, &octet| value << 8 | i64::from(octet)))
+}
+
+/// KerberosTime (RFC 4120 5.2.3), `19700101000000Z`, in seconds since then, as long as these have
+/// 32 bits.
+fn seconds(time: &[u8]) -> Option<i32> {
+    let digits = time.strip_suffix(b"Z").filter(|digits| digits.len() == 14)?;
+    let number = |from: usize, to: usize| {
+        digits[from..to].iter().try_fold(0_i64, |value, digit| {
+            digit.is_ascii_digit().then(|| value * 10 + i64::from(digit - b'0'))
+        })
+    };
+    let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
+    let (hour, minute, second) = (number(8, 10)?, number(10, 12)?, number(12, 14)?);
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    // Days of the Gregorian calendar, with years that begin in March.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    let since_1970 = days - 719_468;
+    i32::try_from(((since_1970 * 24 + hour) * 60 + minute) * 60 + second).ok()
 }
 
 fn quote(name: &[u8], out: &mut Vec<u8>) {
@@ -214,7 +334,7 @@ mod tests {
             let part = elements(id::ENC_TICKET_PART, vec![elements(tag::SEQUENCE, part)]);
             let mut out = Vec::new();
             part.write(&mut out, &mut { usize::MAX }, Wrong::Twice);
-            client(&out)
+            Part::read(&out).map(|part| part.display())
         };
         let display = |text: &[u8]| Some(text.to_vec());
         assert_eq!(name(&[b"alice"], b"DEMO.TEST"), display(b"alice@DEMO.TEST"));
@@ -222,6 +342,6 @@ mod tests {
         assert_eq!(name(&[b"a/b@c\\d"], b"R@S"), display(br"a\/b\@c\\d@R\@S"));
         assert_eq!(name(&[b"", b"x"], b"R"), display(b"/x@R"));
         assert_eq!(name(&[], b"R"), display(b"@R"));
-        assert_eq!(client(b""), None);
+        assert!(Part::read(b"").is_none());
     }
 }

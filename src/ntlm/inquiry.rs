@@ -76,7 +76,8 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sid::Sid;
+    use crate::groups::Groups;
+    use crate::sid::{Sid, SidSet};
 
     /// A domain controller's word is good for the response that it was asked about.
     #[test]
@@ -89,13 +90,14 @@ mod tests {
             nt_response: [2; 40].into(),
             told: Default::default(),
         };
-        let sid = Sid::new([0, 0, 0, 0, 0, 5], &[21, 1, 2, 3, 1104]);
-        let account = Arc::new(Account::of_domain("DEMO", "alice", &sid, Vec::new()));
+        let sid = Sid::parse("S-1-5-21-1-2-3-1104").unwrap();
+        let groups = Arc::new(Groups::known(sid, SidSet::default()));
+        let account = Arc::new(Account::of_domain("DEMO", "alice", groups));
         let session_base_key = Secret::new([3; 16]);
         let answer = Answer::new(question, Ok(Vouched { account, session_base_key }));
         let vouched = answer.about(&[1; 8], &[2; 40]).expect("the one it is about");
         assert_eq!(vouched.account.name().as_str(), "DEMO\\alice");
-        assert_eq!(vouched.account.sid().as_str(), "S-1-5-21-1-2-3-1104");
+        assert_eq!(vouched.account.groups().user_sid().as_str(), "S-1-5-21-1-2-3-1104");
         let mut other = [2; 40];
         other[39] ^= 1;
         for (challenge, response) in [([1; 8], &other[..]), ([9; 8], &[2; 40]), ([1; 8], &[2; 39])]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Verdict;
 use super::offer::Offer;
+use super::rules::Told;
 use crate::config::Scope;
 use crate::http::{Field, Fields, Scheme};
 use crate::identity::Identity;
@@ -22,9 +23,19 @@ pub(super) struct Answer {
     proxy: bool,
     fields: Fields,
     detail: Option<Text>,
-    notice: Option<Box<Notice>>,
+    aside: Option<Box<Aside>>,
     /// The scope that was asked for.
     scope: Option<Arc<Scope>>,
+}
+
+/// What few answers have.
+#[derive(Default)]
+struct Aside {
+    notice: Notice,
+    /// More about a refusal.
+    more: Text,
+    /// What the application is told of groups.
+    told: Option<Told>,
 }
 
 impl Default for Answer {
@@ -37,7 +48,7 @@ impl Default for Answer {
             proxy: false,
             fields: Fields::default(),
             detail: None,
-            notice: None,
+            aside: None,
             scope: None,
         }
     }
@@ -52,7 +63,9 @@ impl Answer {
         self.proxy = proxy;
         self.fields.clear();
         self.detail = None;
-        self.notice = None;
+        if self.aside.is_some() {
+            self.aside = None;
+        }
         // Most often it is the same, and counting who shares it costs more than to look.
         if !self.scope.as_ref().is_some_and(|known| Arc::ptr_eq(known, scope)) {
             self.scope = Some(scope.clone());
@@ -136,6 +149,35 @@ impl Answer {
         self.finish(Verdict::Accepted, 0, Reason::SignedIn)
     }
 
+    /// 403 for somebody who has signed in. The fields that say so stay.
+    pub(super) fn deny(&mut self, reason: Reason, detail: String, more: Option<String>) -> Verdict {
+        self.detail = Some(detail.into());
+        if let Some(more) = more {
+            self.aside.get_or_insert_default().more = more.into();
+        }
+        self.finish(Verdict::Rejected, 403, reason)
+    }
+
+    /// The same, and why.
+    pub(super) fn fault_in(&mut self, detail: String) -> Verdict {
+        self.detail = Some(detail.into());
+        self.verdict
+    }
+
+    /// Lets in whom another rule had kept out.
+    pub(super) fn allow(&mut self) -> Verdict {
+        self.detail = None;
+        if let Some(aside) = &mut self.aside {
+            aside.more = Text::EMPTY;
+        }
+        self.finish(Verdict::Accepted, 0, Reason::SignedIn)
+    }
+
+    /// Says whether a sign-in lasts.
+    pub(super) fn persistent_auth(&mut self, persistent: bool) {
+        self.fields.persistent_auth(persistent);
+    }
+
     /// Sends the token that ends a negotiation, whatever becomes of the request.
     pub(super) fn last_token(&mut self, scheme: Scheme, token: &[u8]) {
         self.fields.last_token(self.proxy, scheme, token);
@@ -170,8 +212,20 @@ impl Answer {
     /// Adds what an administrator has to be told.
     pub(super) fn notice(&mut self, notice: Option<Notice>) {
         if let Some(notice) = notice {
-            self.notice = Some(Box::new(notice));
+            self.aside.get_or_insert_default().notice = notice;
         }
+    }
+
+    /// Has the application told of groups, or of none.
+    pub(super) fn tell(&mut self, told: Option<Told>) {
+        match (told, &mut self.aside) {
+            (None, None) => {}
+            (told, aside) => aside.get_or_insert_default().told = told,
+        }
+    }
+
+    pub(super) fn told_of_groups(&self) -> Option<&Told> {
+        self.aside.as_ref().and_then(|aside| aside.told.as_ref())
     }
 
     /// Whether the request asked for that scope.
@@ -199,9 +253,14 @@ impl Answer {
         self.detail.as_ref().unwrap_or(self.reason.sentence())
     }
 
+    pub(super) fn more(&self) -> &Text {
+        static NONE: Text = Text::EMPTY;
+        self.aside.as_ref().map_or(&NONE, |aside| &aside.more)
+    }
+
     pub(super) fn told(&self) -> &Notice {
         static NONE: Notice = Notice { text: Text::EMPTY, warns: false };
-        self.notice.as_deref().unwrap_or(&NONE)
+        self.aside.as_ref().map_or(&NONE, |aside| &aside.notice)
     }
 
     /// The memory that its texts hold.

@@ -7,6 +7,7 @@ use super::answer::Subject;
 use super::half_open::Ticket;
 use super::handshake::{Handshake, Mechanism, Stage};
 use super::offer::Offer;
+use super::rules::besides;
 use super::ticket::Leg;
 use super::{Entrance, Facts, Next, Request, Session, SignedIn, Verdict};
 use crate::accounts::{Backend, Needed};
@@ -267,7 +268,7 @@ impl Session {
                 }
             }
         }
-        let (job, reply) = match accounts.before_sign_in(&scope, question) {
+        let (job, reply) = match accounts.before_sign_in(&scope, question, besides(&scope, rules)) {
             Ok(Needed::Nothing) => return self.judge(handshake, token, rules, facts, None),
             Ok(Needed::Job(job)) => (job, None),
             Ok(Needed::Reply(job, reply)) => (job, Some(reply)),
@@ -323,7 +324,7 @@ impl Session {
                     scope: scope.clone(),
                 }));
                 let entrance = Entrance::New(last_token.map(|token| (scheme, token)));
-                self.admit(&scope, &rules.naming, facts, entrance)
+                self.admit(&scope, rules, facts, entrance)
             }
             Err(reason) => self.refuse_claim(&handshake, token, reason, facts.offer, answer),
         }

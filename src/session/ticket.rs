@@ -69,14 +69,16 @@ impl Session {
             Err(refusal) => return self.refuse_ticket(scope, negotiation, refusal, facts),
         };
         let Some(mut negotiation) = negotiation else {
-            return self.let_in(scope, &proof, last_token, rules, facts);
+            return self.welcome_ticket(scope, &proof, last_token, rules, facts);
         };
         let client = ClientToken {
             response_token: token.as_ref(),
             mech_list_mic: mech_list_mic.as_ref().map(AsRef::as_ref),
         };
         match negotiation.complete(&client, last_token.as_deref(), established.integrity()) {
-            Ok(Completion::Done(token)) => self.let_in(scope, &proof, Some(token), rules, facts),
+            Ok(Completion::Done(token)) => {
+                self.welcome_ticket(scope, &proof, Some(token), rules, facts)
+            }
             Ok(Completion::Asks(token)) => {
                 let ticket = Ticket { proof, established, host: proved_host(scope, facts) };
                 let stage = Stage::Spnego(Box::new((*negotiation, Mechanism::Kerberos(ticket))));
@@ -103,12 +105,12 @@ impl Session {
             return Ok(self.refuse_user(&scope, &proof, Reason::WrongServiceName, facts));
         }
         Ok(match negotiation.conclude(token, established.integrity()) {
-            Ok(()) => self.let_in(&scope, &proof, None, rules, facts),
+            Ok(()) => self.welcome_ticket(&scope, &proof, None, rules, facts),
             Err(reason) => self.refuse_user(&scope, &proof, reason, facts),
         })
     }
 
-    fn let_in<H: AsRef<[u8]>>(
+    fn welcome_ticket<H: AsRef<[u8]>>(
         &mut self,
         scope: &Arc<Scope>,
         proof: &Proof,
@@ -126,7 +128,7 @@ impl Session {
             scope: scope.clone(),
         }));
         let entrance = Entrance::New(last_token.map(|token| (Scheme::Negotiate, token)));
-        self.admit(scope, &rules.naming, facts, entrance)
+        self.admit(scope, rules, facts, entrance)
     }
 
     /// Refuses a ticket; what tells the client why has the framing of what it sent.

@@ -47,7 +47,10 @@ options_take_what_they_allow(void)
         {"realm_map", "DEMO.TEST=DEMO OTHER.TEST=OTHER"}, {"replay_cache", "off force"},
         {"allow_rc4", "off"},          {"certificates", "certificate.der"},
         {"persist_kerberos", "on"},    {"name_format", "short DEMO.TEST OTHER.TEST"},
-        {"name_case", "lower"},
+        {"name_case", "lower"},        {"require", "all group staff admins"},
+        {"groups", "names"},           {"groups_form", "json"},
+        {"groups_limit", "64k"},       {"group_names", "file:groups"},
+        {"realms_without_pac", "DEMO.TEST OTHER.TEST"},
     };
     auth_config *config = auth_config_new();
     size_t at, count = 0, taken = 0;
@@ -65,14 +68,20 @@ options_take_what_they_allow(void)
                 taken++;
                 CHECK(set(config, key, good[at][1]));
                 CHECK_TEXT(auth_config_error(config), "");
-                CHECK(!set(config, key, good[at][1]));
-                CHECK_HAS(auth_config_error(config), "is duplicate");
+                /* Rules add up. */
+                if (strcmp(key, "require") == 0) {
+                    CHECK(set(config, key, good[at][1]));
+                } else {
+                    CHECK(!set(config, key, good[at][1]));
+                    CHECK_HAS(auth_config_error(config), "is duplicate");
+                }
             }
         }
     }
     CHECK_IS(taken, count);
     CHECK(auth_config_check(config, NULL));
     CHECK_TEXT(auth_config_error(config), "");
+    CHECK_HAS(auth_config_warning(config), "no group is called \"admins\"");
     auth_config_free(config);
 }
 

@@ -207,7 +207,47 @@ check_alice(const auth_session *session)
     CHECK_TEXT(auth_group(session, 1), "web admins");
     CHECK_TEXT(auth_group(session, 2), "");
     CHECK_TEXT(auth_group(session, SIZE_MAX), "");
+    CHECK_TEXT(auth_groups(session), "staff,web admins");
+    CHECK_TEXT(auth_more(session), "");
     CHECK(!auth_channel_bound(session));
+}
+
+/* As servers do that put rules together themselves. */
+static void
+a_rule_is_about_who_was_let_in(void)
+{
+    auth_config *config = new_config("accounts"), *staff = auth_config_new(), *other = auth_config_new();
+    auth_session *session = auth_begin(0);
+    ntlm_field authenticate;
+
+    CHECK(set(staff, "require", "group STAFF"));
+    CHECK(set(other, "require", "group others"));
+    auth_config_check_rules(staff, config);
+    CHECK_TEXT(auth_config_warning(staff), "");
+    auth_config_check_rules(other, config);
+    CHECK_HAS(auth_config_warning(other), "no group is called \"others\"");
+    auth_config_check_rules(NULL, config);
+    auth_config_check_rules(staff, NULL);
+    CHECK_TEXT(auth_config_warning(NULL), "");
+
+    CHECK_IS(auth_authorize(session, staff), AUTH_REJECTED);
+    greet(session, config, &alice, &authenticate);
+    CHECK_IS(auth_authorize(session, staff), AUTH_REJECTED);
+    greet(session, config, &alice, &authenticate);
+    CHECK_IS(step(session, config, authenticate.value), AUTH_ACCEPTED);
+    CHECK_IS(auth_authorize(session, staff), AUTH_ACCEPTED);
+    check_alice(session);
+    CHECK_IS(auth_authorize(session, other), AUTH_REJECTED);
+    CHECK_IS(auth_status(session), 403);
+    CHECK_HAS(auth_detail(session), "group others");
+    CHECK_HAS(auth_more(session), "\"staff\"");
+    CHECK_IS(auth_authorize(session, staff), AUTH_ACCEPTED);
+    CHECK_IS(auth_authorize(NULL, staff), AUTH_ERROR);
+    CHECK_IS(auth_authorize(session, NULL), AUTH_ERROR);
+    auth_finish(session);
+    auth_config_free(staff);
+    auth_config_free(other);
+    auth_config_free(config);
 }
 
 static void
@@ -620,6 +660,7 @@ test_sessions(void)
     an_older_caller_is_served();
     a_newer_caller_is_served();
     a_client_signs_in_once_for_its_connection();
+    a_rule_is_about_who_was_let_in();
     a_new_handshake_ends_the_sign_in_before_it();
     whoever_does_not_prove_an_account_is_refused();
     malformed_credentials_are_refused();

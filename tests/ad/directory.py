@@ -30,7 +30,7 @@ NO_HOURS = bytes(21)
 def main():
     directory = Directory()
     remote.serve({name: getattr(directory, name) for name in
-                  ("make", "find", "read", "write", "unlock", "set_password", "add_user", "keytab")})
+                  ("make", "find", "read", "write", "unlock", "set_password", "add_user", "set_member", "keytab")})
 
 
 class Directory:
@@ -97,6 +97,10 @@ class Directory:
         self.sam.newuser(account, password)
         if attributes:
             self.write(account, attributes)
+
+    def set_member(self, group, account, member):
+        """Puts an account into a group, or takes it out."""
+        self.sam.add_remove_group_members(group, [account], add_members_operation=member)
 
     def keytab(self, path, principals):
         """Writes their keys into a new file."""

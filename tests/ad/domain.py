@@ -435,6 +435,10 @@ class Domain:
     def add_user(self, account, password=PASSWORD, **attributes):
         self.dc.directory.call("add_user", account=account, password=password, attributes=attributes)
 
+    def set_member(self, group, account, member):
+        """Puts an account into a group, or takes it out."""
+        self.dc.directory.call("set_member", group=group, account=account, member=member)
+
     def sid(self, account):
         """Of a user or a group."""
         return self.read(account, "objectSid")["objectSid"][0]

@@ -53,12 +53,13 @@ class Demo:
         with open(path) as file:
             return [int(pid) for pid in file.read().split()]
 
-    def kerberos(self):
-        """The variables of the line to copy, and a ticket for alice."""
+    def kerberos(self, user="alice"):
+        """The variables of the line to copy, and a ticket."""
         exported = re.search("^  export (.*)$", self.welcome, re.M)[1]
         environment = {**os.environ, **dict(word.split("=", 1) for word in shlex.split(exported))}
         assert "  kinit alice\n" in self.welcome
-        subprocess.run(["kinit", "alice"], input="wonderland\n", env=environment, text=True, check=True,
+        password = {"alice": "wonderland", "bob": "builder"}[user]
+        subprocess.run(["kinit", user], input=f"{password}\n", env=environment, text=True, check=True,
                        capture_output=True, timeout=30)
         return environment
 
@@ -109,12 +110,23 @@ def test_the_kerberos_commands_that_it_prints_show_who_signed_in(demo):
 
 
 def test_the_ntlm_commands_that_it_prints_show_who_signed_in(demo):
-    lines = commands(demo.welcome, "--ntlm")
+    lines = [line for line in commands(demo.welcome, "--ntlm") if "admins" not in " ".join(line)]
     assert len(lines) == 6
     for line in lines:
         said = curl(*line)
         assert ('"alice@DEMO.TEST"' in said) == (":wrong" not in " ".join(line)), (line, said)
     assert '"bob@DEMO.TEST"' in said
+
+
+def test_only_the_group_comes_in_where_the_group_is_asked_for(demo):
+    alices, bobs = [line for line in commands(demo.welcome, "--ntlm") if "admins" in " ".join(line)]
+    assert curl(*alices).count('"alice@DEMO.TEST"') == 2
+    assert "bob@DEMO.TEST" not in curl(*bobs)
+    for user, comes_in in (("alice", True), ("bob", False)):
+        environment = demo.kerberos(user)
+        for port in (demo.ports[0], demo.ports[2]):
+            said = curl("--negotiate", "-u", ":", f"http://localhost:{port}/admins/", environment=environment)
+            assert (f"{user}@DEMO.TEST" in said) == comes_in, said
 
 
 def test_addresses_by_number_have_a_key_too(demo):

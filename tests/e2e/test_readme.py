@@ -21,10 +21,10 @@ def keytab(tmp_path_factory):
         return kdc.keytab(directory / "http.keytab", "HTTP/www.example.com")
 
 
-def example(language):
-    blocks = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 1, f"one example for {language}"
-    return blocks[0].replace("/etc/negotiate-auth/accounts", "@DIR@/accounts")
+def examples(language):
+    """A server, and rules for it."""
+    server, rules = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return server.replace("/etc/negotiate-auth/accounts", "@DIR@/accounts"), rules
 
 
 def replaced(text, old, new):
@@ -33,10 +33,12 @@ def replaced(text, old, new):
 
 
 def nginx_example():
-    text = replaced(example("nginx"), "modules/", "@BUILD@/")
+    text, rules = examples("nginx")
+    text = replaced(text, "        location / {", rules + "        location / {")
+    text = replaced(text, "modules/", "@BUILD@/")
     text = replaced(text, "user www-data;", "@USER@")
     text = replaced(text, "listen 80;", "listen 127.0.0.1:@HTTP@;")
-    return replaced(text, "http {", """pid @DIR@/tested.pid; error_log @DIR@/tested.log;
+    return replaced(text, "http {", """pid @DIR@/tested.pid; error_log @DIR@/tested.log warn;
 http { access_log off; client_body_temp_path @DIR@/body; proxy_temp_path @DIR@/proxy;
 fastcgi_temp_path @DIR@/fastcgi; uwsgi_temp_path @DIR@/uwsgi; scgi_temp_path @DIR@/scgi;
 """)
@@ -44,10 +46,12 @@ fastcgi_temp_path @DIR@/fastcgi; uwsgi_temp_path @DIR@/uwsgi; scgi_temp_path @DI
 
 def httpd_example():
     modules = ["mpm_event", "authn_core", "authz_core", "authz_user"]
+    text, rules = examples("apache")
     return "\n".join([
         "ServerName localhost\nServerRoot @DIR@\nErrorLog @DIR@/tested.log\nListen 127.0.0.1:@HTTP@",
         *(f"LoadModule {name}_module @MODULES@/mod_{name}.so" for name in modules),
-        replaced(example("apache"), "/usr/lib/apache2/modules/", "@BUILD@/"),
+        replaced(text, "/usr/lib/apache2/modules/", "@BUILD@/"),
+        rules,
     ])
 
 
@@ -59,4 +63,6 @@ def test_the_example_is_a_configuration(server, keytab, broken):
         text = replaced(text, "file:@DIR@", "fiel:@DIR@")
     status, said = server.test(server.fill_in(text))
     assert (status != 0) == broken, said
+    # Nobody has this group in the file.
+    assert ('the group "web-admins"' in said) != broken, said
     assert ("is neither file:PATH nor winbind" in said) == broken, said

@@ -54,8 +54,6 @@ fn two_legs_sign_in_and_the_connection_stays_signed_in() {
     assert_eq!(identity.domain().as_str(), "DEMO");
     assert_eq!(identity.mechanism().as_str(), "ntlm");
     assert_eq!(identity.scheme().as_str(), "NTLM");
-    let groups = [0, 1, 2].map(|index| identity.group(index).as_str());
-    assert_eq!(groups, ["staff", "web admins", ""]);
     assert!(!identity.channel_bound());
 
     let answer = visitor.get(&config);

@@ -1,92 +1,127 @@
-//! Names of groups, remembered: a domain controller is asked for each once in a while.
+//! Names of groups and their identifiers, remembered: a domain controller is asked for each once in
+//! a while. An identifier is given to one group and never to another, so that an old one, too, is
+//! nobody else's.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use super::is_name;
-use super::library::{Context, GroupName};
-use crate::sid::Sid;
+use super::library::{Context, Failure, TranslatedName};
+use crate::accounts::group_names::{Remembered, Wanted};
+use crate::groups::GroupName;
+use crate::sid::{Sid, SidSet};
 use crate::text::Text;
 
-/// How long a name is good without another look.
+/// How long what was found is good without another look.
 const KNOWN_FOR: Duration = Duration::from_secs(60 * 60);
 
-/// How long it is remembered that there is none.
+/// How long it is remembered that there is nothing.
 const UNKNOWN_FOR: Duration = Duration::from_secs(60);
 
 /// So many are remembered.
 const MOST: usize = 16_384;
 
-/// `DOMAIN\name` of groups, by their SIDs.
+/// What is known of groups.
 #[derive(Default)]
-pub(super) struct GroupNames(Mutex<HashMap<Sid, Known>>);
+pub(crate) struct NameCache {
+    /// `DOMAIN\name`, by the identifiers.
+    names: Mutex<HashMap<Sid, Known<Text>>>,
+    /// The identifiers, by the names that rules have for groups.
+    sids: Mutex<HashMap<GroupName, Known<Sid>>>,
+}
 
-struct Known {
-    name: Option<Text>,
+struct Known<T> {
+    found: Option<T>,
     until: Instant,
 }
 
-/// A group of somebody who signs in.
-struct Group<'a> {
-    sid: &'a Sid,
-    /// Its name, as far as that is known.
-    name: Option<Text>,
-    /// Whether it is to be looked up.
-    due: bool,
-    /// Whether it has never been looked up.
-    new: bool,
+impl NameCache {
+    /// What is remembered of the group that has this name.
+    pub(crate) fn sid(&self, name: &GroupName) -> Option<Remembered<Sid>> {
+        let sids = self.sids.lock();
+        let known = sids.get(name)?;
+        Some(Remembered { found: known.found, due: known.until <= Instant::now() })
+    }
+
+    /// The names that are remembered, and those groups that are to be looked up.
+    pub(crate) fn spell(&self, groups: &SidSet) -> (Vec<Text>, Vec<Sid>) {
+        let now = Instant::now();
+        let names = self.names.lock();
+        let (mut spelled, mut due) = (Vec::with_capacity(groups.len()), Vec::new());
+        for sid in groups.iter() {
+            let known = names.get(&sid);
+            if known.is_none_or(|known| known.until <= now) {
+                due.push(sid);
+            }
+            spelled.extend(known.and_then(|known| known.found.clone()));
+        }
+        (spelled, due)
+    }
+
+    /// Takes what was found out about names.
+    pub(super) fn learn(&self, found: impl Iterator<Item = (GroupName, Option<Sid>)>) {
+        let mut sids = self.sids.lock();
+        found.for_each(|(name, sid)| learn(&mut sids, name, sid));
+    }
+
+    /// Looks up what is wanted. A bare name is one of `own_domain`.
+    pub(super) fn look_up(
+        &self,
+        wanted: &Wanted,
+        context: &Context,
+        own_domain: &str,
+    ) -> Result<(), Failure> {
+        for name in &wanted.names {
+            self.learn([(name.clone(), find(name, context, own_domain)?)].into_iter());
+        }
+        let mut known = wanted.sids.is_empty();
+        for sid in &wanted.sids {
+            let found = context.group_name(sid)?;
+            known |= found.is_some();
+            learn(&mut self.names.lock(), *sid, found.as_ref().and_then(spelled));
+        }
+        // Nobody knows any of them, or nobody could be asked.
+        if known { Ok(()) } else { context.ping_domain(own_domain) }
+    }
 }
 
-impl GroupNames {
-    /// The names of groups, as far as they have some, and whether those are all. One that is to be
-    /// looked up again keeps its old name where nobody can be asked.
-    pub(super) fn of(&self, sids: &[Sid], context: &Context) -> (Vec<Text>, bool) {
-        let now = Instant::now();
-        let mut groups = self.known(sids, now);
-        let due: Vec<&Sid> = groups.iter().filter(|group| group.due).map(|one| one.sid).collect();
-        let mut complete = true;
-        if !due.is_empty() {
-            match context.group_names(&due) {
-                Ok(found) => self.learn(&mut groups, &found, now),
-                Err(_) => complete = !groups.iter().any(|group| group.new),
-            }
-        }
-        (groups.into_iter().filter_map(|group| group.name).collect(), complete)
+/// The group that has this name; a bare name is one of `own_domain`.
+pub(super) fn find(
+    name: &GroupName,
+    context: &Context,
+    own_domain: &str,
+) -> Result<Option<Sid>, Failure> {
+    let (domain, bare) = name.as_str().split_once('\\').unwrap_or((own_domain, name.as_str()));
+    let found = context.group_sid(domain, bare)?;
+    if found.is_none() {
+        // Nobody has it, or nobody could be asked.
+        context.ping_domain(own_domain)?;
     }
+    Ok(found)
+}
 
-    fn known<'a>(&self, sids: &'a [Sid], now: Instant) -> Vec<Group<'a>> {
-        let known = self.0.lock();
-        let group = |sid| {
-            let known = known.get(sid);
-            let name = known.and_then(|known| known.name.clone());
-            let due = known.is_none_or(|known| known.until <= now);
-            Group { sid, name, due, new: known.is_none() }
-        };
-        sids.iter().map(group).collect()
+/// That something is gone may mean that nobody could be asked just now: the old one stays.
+fn learn<K: Eq + Hash, V>(known: &mut HashMap<K, Known<V>>, key: K, found: Option<V>) {
+    let now = Instant::now();
+    let until = now + if found.is_some() { KNOWN_FOR } else { UNKNOWN_FOR };
+    if let Some(old) = known.get_mut(&key) {
+        old.found = found.or(old.found.take());
+        old.until = until;
+        return;
     }
-
-    /// What was found about those that were due, in their order. That a name is gone may mean that
-    /// nobody could be asked just now: the old one stays.
-    fn learn(&self, groups: &mut [Group<'_>], found: &[Option<GroupName>], now: Instant) {
-        let mut known = self.0.lock();
-        for (group, found) in groups.iter_mut().filter(|group| group.due).zip(found) {
-            let name = found.as_ref().and_then(spelled);
-            let until = now + if name.is_some() { KNOWN_FOR } else { UNKNOWN_FOR };
-            group.name = name.or(group.name.take());
-            if known.len() >= MOST {
-                known.retain(|_, known| now < known.until);
-            }
-            if known.len() < MOST {
-                known.insert(group.sid.clone(), Known { name: group.name.clone(), until });
-            }
-        }
+    if known.len() >= MOST {
+        known.retain(|_, known| now < known.until);
+    }
+    if known.len() < MOST {
+        known.insert(key, Known { found, until });
     }
 }
 
 /// `DOMAIN\name`.
-fn spelled(GroupName { domain, name }: &GroupName) -> Option<Text> {
+fn spelled(TranslatedName { domain, name }: &TranslatedName) -> Option<Text> {
     let parts = [domain.as_str(), "\\", name];
     let parts = if is_name(domain) { &parts } else { &parts[2..] };
     is_name(name).then(|| Text::concat(parts).shared())

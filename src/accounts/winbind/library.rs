@@ -39,6 +39,8 @@ mod sys {
     pub(super) const NAME_ALIAS: c_int = 4;
     /// WBC_SID_NAME_WKN_GRP
     pub(super) const NAME_WELL_KNOWN_GROUP: c_int = 5;
+    /// What counts as a group.
+    pub(super) const GROUPS: [c_int; 3] = [NAME_GROUP, NAME_ALIAS, NAME_WELL_KNOWN_GROUP];
 
     /// struct wbcDomainSid
     #[repr(C)]
@@ -118,24 +120,6 @@ mod sys {
         pub(super) dns_domain: *const c_char,
     }
 
-    /// struct wbcDomainInfo
-    #[repr(C)]
-    pub(super) struct DomainInfo {
-        pub(super) short_name: *const c_char,
-        pub(super) dns_name: *const c_char,
-        pub(super) sid: Sid,
-        pub(super) flags: [u32; 3],
-        pub(super) trust_routing: *const c_char,
-    }
-
-    /// struct wbcTranslatedName
-    #[repr(C)]
-    pub(super) struct TranslatedName {
-        pub(super) kind: c_int,
-        pub(super) name: *const c_char,
-        pub(super) domain_index: c_int,
-    }
-
     pub(super) type CtxCreate = unsafe extern "C" fn() -> *mut c_void;
     pub(super) type CtxFree = unsafe extern "C" fn(*mut c_void);
     pub(super) type FreeMemory = unsafe extern "C" fn(*mut c_void);
@@ -147,14 +131,22 @@ mod sys {
         *mut *mut AuthUserInfo,
         *mut *mut AuthErrorInfo,
     ) -> Error;
-    pub(super) type CtxLookupSids = unsafe extern "C" fn(
+    pub(super) type CtxLookupSid = unsafe extern "C" fn(
         *mut c_void,
         *const Sid,
-        c_int,
-        *mut *mut DomainInfo,
+        *mut *mut c_char,
+        *mut *mut c_char,
         *mut c_int,
-        *mut *mut TranslatedName,
     ) -> Error;
+    pub(super) type CtxLookupName = unsafe extern "C" fn(
+        *mut c_void,
+        *const c_char,
+        *const c_char,
+        *mut Sid,
+        *mut c_int,
+    ) -> Error;
+    pub(super) type CtxPingDc =
+        unsafe extern "C" fn(*mut c_void, *const c_char, *mut *mut AuthErrorInfo) -> Error;
     pub(super) type CtxCheckTrustCredentials =
         unsafe extern "C" fn(*mut c_void, *const c_char, *mut *mut AuthErrorInfo) -> Error;
 }
@@ -166,7 +158,9 @@ pub(super) struct Library {
     free_memory: sys::FreeMemory,
     interface_details: sys::CtxInterfaceDetails,
     authenticate_user_ex: sys::CtxAuthenticateUserEx,
-    lookup_sids: sys::CtxLookupSids,
+    lookup_sid: sys::CtxLookupSid,
+    lookup_name: sys::CtxLookupName,
+    ping_dc: sys::CtxPingDc,
     check_trust_credentials: sys::CtxCheckTrustCredentials,
 }
 
@@ -216,7 +210,9 @@ impl Library {
                 c"wbcCtxAuthenticateUserEx",
                 sys::CtxAuthenticateUserEx
             ),
-            lookup_sids: function!(c"wbcCtxLookupSids", sys::CtxLookupSids),
+            lookup_sid: function!(c"wbcCtxLookupSid", sys::CtxLookupSid),
+            lookup_name: function!(c"wbcCtxLookupName", sys::CtxLookupName),
+            ping_dc: function!(c"wbcCtxPingDc", sys::CtxPingDc),
             check_trust_credentials: function!(
                 c"wbcCtxCheckTrustCredentials",
                 sys::CtxCheckTrustCredentials
@@ -311,7 +307,7 @@ pub(super) struct Logon {
 }
 
 /// A group, as winbindd calls it.
-pub(super) struct GroupName {
+pub(super) struct TranslatedName {
     pub(super) domain: String,
     pub(super) name: String,
 }
@@ -392,29 +388,54 @@ impl Context {
         }
     }
 
-    /// Domain and name of each group, all in one question; `None` where nobody knows one.
-    pub(super) fn group_names(&self, sids: &[&Sid]) -> Result<Vec<Option<GroupName>>, Failure> {
-        let asked: Vec<sys::Sid> = sids.iter().map(|sid| sid_of(sid)).collect();
-        let Ok(count) = c_int::try_from(asked.len()) else { return Err(Failure::NotAvailable) };
-        let (mut domains, mut names) = (Owned::none(self.library), Owned::none(self.library));
-        let mut number_of_domains = 0;
-        // SAFETY: context, so many SIDs, and places are valid.
+    /// Domain and name of a group; `None` where there is none, or nobody can tell. A question about
+    /// many at once would have no answer where one of them is unknown.
+    pub(super) fn group_name(&self, sid: &Sid) -> Result<Option<TranslatedName>, Failure> {
+        let (sid, mut kind) = (sid_of(sid), 0);
+        let (mut domain, mut name) = (Owned::none(self.library), Owned::none(self.library));
+        // SAFETY: context, SID and places are valid.
         let error = unsafe {
-            (self.library.lookup_sids)(
-                self.context,
-                asked.as_ptr(),
-                count,
-                &mut domains.0,
-                &mut number_of_domains,
-                &mut names.0,
-            )
+            let lookup = self.library.lookup_sid;
+            lookup(self.context, &sid, &mut domain.0, &mut name.0, &mut kind)
         };
-        success(error, &names)?;
-        // SAFETY: the library filled so many; their texts are C strings, or null.
-        unsafe {
-            let domains: &[sys::DomainInfo] = slice(domains.0, number_of_domains);
-            let names: &[sys::TranslatedName] = slice(names.0, count);
-            Ok(names.iter().map(|name| group_name(name, domains)).collect())
+        match error {
+            sys::SUCCESS if sys::GROUPS.contains(&kind) => {
+                // SAFETY: these are C strings, or null.
+                let (domain, name) = unsafe { (text(domain.0), text(name.0)) };
+                Ok(domain.zip(name).map(|(domain, name)| TranslatedName { domain, name }))
+            }
+            sys::WINBIND_NOT_AVAILABLE => Err(Failure::NotAvailable),
+            _ => Ok(None),
+        }
+    }
+
+    /// The group of that name in a domain; `None` where there is none, or nobody can tell.
+    pub(super) fn group_sid(&self, domain: &str, name: &str) -> Result<Option<Sid>, Failure> {
+        let (Ok(domain), Ok(name)) = (CString::new(domain), CString::new(name)) else {
+            return Ok(None);
+        };
+        let (mut sid, mut kind) = (sid_of(&Sid::NOBODY), 0);
+        // SAFETY: context, names and places are valid.
+        let error = unsafe {
+            let lookup = self.library.lookup_name;
+            lookup(self.context, domain.as_ptr(), name.as_ptr(), &mut sid, &mut kind)
+        };
+        match error {
+            sys::SUCCESS if sys::GROUPS.contains(&kind) => Ok(read(&sid)),
+            sys::WINBIND_NOT_AVAILABLE => Err(Failure::NotAvailable),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether a domain controller of that domain answers.
+    pub(super) fn ping_domain(&self, domain: &str) -> Result<(), Failure> {
+        let domain = CString::new(domain).map_err(|_| Failure::NotAvailable)?;
+        let mut info = Owned::none(self.library);
+        // SAFETY: context, name and place are valid.
+        let error = unsafe { (self.library.ping_dc)(self.context, domain.as_ptr(), &mut info.0) };
+        match error {
+            sys::SUCCESS => Ok(()),
+            error => Err(Failure::of(error, &info)),
         }
     }
 
@@ -448,33 +469,15 @@ fn success<T>(error: sys::Error, made: &Owned<T>) -> Result<&T, Failure> {
     }
 }
 
+fn read(sid: &sys::Sid) -> Option<Sid> {
+    Sid::new(sid.authority, sid.sub_authorities.get(..usize::from(sid.count))?)
+}
+
 fn sid_of(sid: &Sid) -> sys::Sid {
     let mut parts = [0; 15];
     let count = sid.sub_authorities().len().min(parts.len());
     parts[..count].copy_from_slice(&sid.sub_authorities()[..count]);
     sys::Sid { revision: 1, count: count as u8, authority: sid.authority(), sub_authorities: parts }
-}
-
-/// # Safety
-/// There are so many, or it is null.
-unsafe fn slice<'a, T>(first: *const T, count: c_int) -> &'a [T] {
-    match usize::try_from(count) {
-        // SAFETY: the caller's word.
-        Ok(count) if !first.is_null() => unsafe { std::slice::from_raw_parts(first, count) },
-        _ => &[],
-    }
-}
-
-/// # Safety
-/// The texts are C strings, or null.
-unsafe fn group_name(name: &sys::TranslatedName, domains: &[sys::DomainInfo]) -> Option<GroupName> {
-    let kinds = [sys::NAME_GROUP, sys::NAME_ALIAS, sys::NAME_WELL_KNOWN_GROUP];
-    if !kinds.contains(&name.kind) {
-        return None;
-    }
-    let domain = domains.get(usize::try_from(name.domain_index).ok()?)?;
-    // SAFETY: the caller's word.
-    unsafe { Some(GroupName { domain: text(domain.short_name)?, name: text(name.name)? }) }
 }
 
 /// # Safety
@@ -487,10 +490,6 @@ unsafe fn logon(info: &mut sys::AuthUserInfo) -> Logon {
             count => std::slice::from_raw_parts(info.sids, count as usize),
         };
         (sids, text(info.domain_name), text(info.account_name))
-    };
-    let read = |sid: &sys::Sid| {
-        let parts = sid.sub_authorities.get(..usize::from(sid.count))?;
-        Some(Sid::new(sid.authority, parts))
     };
     let counts = |group: &&sys::SidWithAttr| {
         group.attributes & (sys::GROUP_ENABLED | sys::GROUP_DENY_ONLY) == sys::GROUP_ENABLED
@@ -563,14 +562,6 @@ mod tests {
                 response + offset_of!(sys::Response, lm_data),
             ),
             ("sizeof(struct wbcAuthUserParams)", size_of::<sys::AuthUserParams>()),
-            ("sizeof(struct wbcDomainInfo)", size_of::<sys::DomainInfo>()),
-            ("offsetof(struct wbcDomainInfo, sid)", offset_of!(sys::DomainInfo, sid)),
-            ("sizeof(struct wbcTranslatedName)", size_of::<sys::TranslatedName>()),
-            ("offsetof(struct wbcTranslatedName, name)", offset_of!(sys::TranslatedName, name)),
-            (
-                "offsetof(struct wbcTranslatedName, domain_index)",
-                offset_of!(sys::TranslatedName, domain_index),
-            ),
             ("WBC_SID_NAME_DOM_GRP", sys::NAME_GROUP as usize),
             ("WBC_SID_NAME_ALIAS", sys::NAME_ALIAS as usize),
             ("WBC_SID_NAME_WKN_GRP", sys::NAME_WELL_KNOWN_GROUP as usize),

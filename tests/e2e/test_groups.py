@@ -1,0 +1,194 @@
+"""Who may come in by the groups of an Active Directory: the same by Kerberos, from the ticket, and by NTLM."""
+
+import json
+import re
+import shutil
+from contextlib import ExitStack
+
+import pytest
+
+import ad_world
+import valgrind
+from accounts import DOMAIN, WWW
+from ad_world import AD_ALICE, AD_BOB
+from conftest import make_server
+from krb5_client import environment
+from krb5_world import install
+from raw_http import Connection
+from servers import Httpd, Nginx, until
+
+KINDS = {"nginx": Nginx, "httpd": Httpd}
+WORKER = "www-data"
+MECHANISMS = ["ntlm", "kerberos"]
+ACCOUNTS = {"alice": AD_ALICE, "bob": AD_BOB}
+# The places, and whom they let in.
+PLACES = {
+    "web-admins": {"alice"}, "qualified": {"alice"}, "all-staff": {"alice", "bob"}, "web-local": {"alice"},
+    "spaced": {"alice", "bob"}, "sid": {"alice"}, "own-sid": {"bob"}, "unknown": set(), "a-user-is-no-group": set(),
+    "any": {"alice", "bob"}, "both": {"alice"}, "all": {"alice"}, "user": {"alice"}, "moved": {"alice"},
+}
+
+
+def member_server(kind, domain):
+    """A server on the member, with rules."""
+
+    class OnMember(kind):
+        templates = "conf/groups"
+
+        def start(self, wrapper=()):
+            (self.directory / "replays").mkdir()
+            shutil.chown(self.directory / "replays", WORKER)
+            keytab = (domain.keytabs / "http.keytab").read_bytes()
+            self.values["KEYTAB"] = install(self.directory / "http.keytab", keytab)
+            self.values["ADMINS"] = domain.sid("web-admins")
+            self.values["BOB"] = domain.sid("bob")
+            wrapper = valgrind.command(self.directory) if valgrind.UNDER_VALGRIND else []
+            return super().start([*domain.member.prefix, *wrapper])
+
+    return type(kind.__name__, (OnMember,), {})
+
+
+@pytest.fixture(scope="module")
+def running(domain, certificates):
+    domain.member.allow(WORKER)
+    with ExitStack() as stack:
+        directory = stack.enter_context(ad_world.folder())
+        with domain.member.network():
+            yield {name: stack.enter_context(make_server(member_server(kind, domain), directory / name, certificates))
+                   for name, kind in KINDS.items()}
+
+
+@pytest.fixture(params=KINDS)
+def server(request, running):
+    return running[request.param]
+
+
+@pytest.fixture(autouse=True)
+def on_the_member(domain):
+    with domain.member.network():
+        yield
+
+
+class Tickets:
+    """Of users, as they are when a ticket is got."""
+
+    def __init__(self, domain, folder):
+        self.domain = domain
+        self.folder = folder
+
+    def fresh(self, user):
+        cache = self.folder / user
+        cache.unlink(missing_ok=True)
+        self.domain.member.kinit(user, cache=cache)
+        return {"KRB5CCNAME": f"FILE:{cache}", "KRB5_CONFIG": str(self.domain.member.krb5_conf)}
+
+
+@pytest.fixture(scope="module")
+def tickets(domain):
+    with ad_world.folder() as folder:
+        got = Tickets(domain, folder)
+        yield {user: got.fresh(user) for user in ACCOUNTS}
+
+
+class Visit:
+    """An answer, and what the application saw."""
+
+    def __init__(self, status, body):
+        self.status = status
+        self.described = json.loads(body) if status == 200 else None
+
+    @property
+    def user(self):
+        return self.described["user"]
+
+    @property
+    def groups(self):
+        return self.described["headers"].get("x-groups", "")
+
+    @property
+    def sid(self):
+        return self.described["headers"].get("x-sid", "")
+
+
+def visit(domain, site, path, user, mechanism, variables):
+    if mechanism == "ntlm":
+        with Connection(site) as connection:
+            answer = connection.sign_in(ACCOUNTS[user], path)
+            return Visit(answer.status, answer.body)
+    with environment(**variables):
+        done = domain.member.run(["curl", "--silent", "--insecure", "--negotiate", "--user", ":", "--write-out",
+                                  "\n%{http_code}", f"{site.scheme}://{WWW}:{site.port}{path}"])
+    body, status = done.stdout.rsplit("\n", 1)
+    return Visit(int(status), body)
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("user", ACCOUNTS)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_rule_lets_in_whom_it_names_by_either_mechanism(domain, plain_site, tickets, place, user, mechanism):
+    log = plain_site.log()
+    answer = visit(domain, plain_site, f"/{place}/x", user, mechanism, tickets[user])
+    if user in PLACES[place]:
+        assert (answer.status, answer.user) == (200, f"{DOMAIN}\\{user}")
+        assert log.refusals() == []
+        return
+    assert answer.status == 403
+    if place in ("user", "all") and plain_site.server.name == "httpd":
+        # By rules that are httpd's own.
+        return
+    # httpd escapes backslashes in its log.
+    assert re.search(rf'user "{DOMAIN}\\+{user}": no rule lets the user in: ', log.wait("258 not-allowed")[-1])
+    (more,) = log.wait(" is in ")
+    assert re.search(rf'"{DOMAIN}\\+web-users"|"S-1-5-', more)
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_the_access_log_tells_who_was_kept_out(domain, plain_site, tickets, mechanism):
+    access = plain_site.access_log()
+    assert visit(domain, plain_site, "/web-admins/x", "bob", mechanism, tickets["bob"]).status == 403
+    access.wait(r'^403 GET /web-admins/x user="ADTEST(\\x5C|\\+)bob" not-allowed')
+
+
+@pytest.mark.parametrize("user", ACCOUNTS)
+def test_groups_are_told_the_same_by_either_mechanism(domain, plain_site, tickets, user):
+    names, sids = {}, {}
+    for mechanism in MECHANISMS:
+        told = visit(domain, plain_site, "/names/x", user, mechanism, tickets[user])
+        assert told.sid == domain.sid(user)
+        # winbindd may have names in lower case.
+        names[mechanism] = set(told.groups.lower().split(","))
+        sids[mechanism] = set(json.loads(visit(domain, plain_site, "/sids/x", user, mechanism, tickets[user]).groups))
+        assert visit(domain, plain_site, "/x", user, mechanism, tickets[user]).groups == ""
+    own = {"web-users", "all-staff", "domain users"} | ({"web-admins", "web-local"} if user == "alice" else set())
+    for mechanism in MECHANISMS:
+        assert {name.partition("\\")[2] for name in names[mechanism] if name.startswith("adtest\\")} == own
+        assert domain.sid("web-users") in sids[mechanism]
+    prefix = domain.sid("web-users").rpartition("-")[0]
+    assert len({frozenset(sid for sid in of if sid.startswith(prefix)) for of in sids.values()}) == 1
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_group_that_nobody_knows_is_told_at_start(domain, running, name):
+    server = running[name]
+    path = server.directory / f"tested-{name}.conf"
+    path.write_text(server.configuration.read_text())
+    with environment(**server.environment(for_test=True) or {}):
+        said = domain.member.run([*server.command(path), "-t"]).stderr
+    (line,) = [line for line in said.splitlines() if "web-admnis" in line]
+    assert 'no group is called "web-admnis": nobody comes in by this rule' in line
+    assert f"tested-{name}.conf:" in line
+    assert "web-local" not in said
+
+
+def test_a_change_counts_with_the_next_sign_in_and_the_next_ticket(domain, plain_site, tickets):
+    with ad_world.folder() as folder:
+        later = Tickets(domain, folder)
+        domain.set_member("web-admins", "bob", True)
+        try:
+            until(lambda: visit(domain, plain_site, "/web-admins/x", "bob", "ntlm", None).status == 200, "the change")
+            assert visit(domain, plain_site, "/web-admins/x", "bob", "kerberos", tickets["bob"]).status == 403
+            assert visit(domain, plain_site, "/web-admins/x", "bob", "kerberos", later.fresh("bob")).status == 200
+        finally:
+            domain.set_member("web-admins", "bob", False)
+        until(lambda: visit(domain, plain_site, "/web-admins/x", "bob", "ntlm", None).status == 403, "the change")
+        assert visit(domain, plain_site, "/web-admins/x", "bob", "kerberos", later.fresh("bob")).status == 403
