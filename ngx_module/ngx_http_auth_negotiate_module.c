@@ -25,6 +25,7 @@ typedef struct {
 typedef struct {
     ngx_flag_t                 enable;
     char                      *place;           /* of "enable" */
+    char                      *rules;           /* of a location's own */
     auth_config               *config;
     ngx_thread_pool_t         *thread_pool;
 } ngx_http_auth_negotiate_loc_conf_t;
@@ -723,6 +724,13 @@ ngx_http_auth_negotiate_option(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (cmd->name.len == sizeof("auth_negotiate_require") - 1
+        && ngx_strcmp(cmd->name.data, "auth_negotiate_require") == 0
+        && (cf->cmd_type & (NGX_HTTP_LOC_CONF|NGX_HTTP_LMT_CONF)))
+    {
+        anlcf->rules = place;
+    }
+
     key = (char *) cmd->name.data + sizeof("auth_negotiate_") - 1;
 
     if (!auth_config_set(anlcf->config, key, args, n, place)) {
@@ -871,6 +879,7 @@ ngx_http_auth_negotiate_create_loc_conf(ngx_conf_t *cf)
      * set by ngx_pcalloc():
      *
      *     conf->config = NULL;
+     *     conf->rules = NULL;
      */
 
     conf->enable = NGX_CONF_UNSET;
@@ -904,6 +913,14 @@ ngx_http_auth_negotiate_merge_loc_conf(ngx_conf_t *cf, void *parent,
     }
 
     if (!conf->enable) {
+
+        if (conf->rules) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "%s: \"auth_negotiate_require\" protects nothing "
+                          "without \"auth_negotiate on\"", conf->rules);
+            return NGX_CONF_ERROR;
+        }
+
         return NGX_CONF_OK;
     }
 

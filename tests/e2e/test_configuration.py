@@ -342,6 +342,17 @@ def test_both_servers_take_every_option_with_its_default(server, keys):
     assert status == 0, said
 
 
+def test_rules_of_a_location_without_sign_in_are_an_error(nginx_site):
+    server = nginx_site.server
+    for location, works in (("auth_negotiate off; auth_negotiate_require user x;", False),
+                            ("auth_negotiate on; auth_negotiate_require user x;", True)):
+        text = server.configuration.read_text()
+        at = text.index("        location /")
+        status, said = server.test(f"{text[:at]}location /unprotected/ {{ {location} }}\n{text[at:]}")
+        assert (status == 0) == works, said
+        assert works or '"auth_negotiate_require" protects nothing without "auth_negotiate on"' in said, said
+
+
 def test_htaccess_may_set_a_rule(httpd_site):
     with Connection(httpd_site) as connection:
         answer = connection.sign_in(ALICE, "/htaccess/rule/file")
