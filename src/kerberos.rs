@@ -255,6 +255,8 @@ impl Attempt<'_> {
                 Lack::Enctype => Reason::WrongEnctype,
                 Lack::Key => Reason::WrongKey,
             },
+            // What it says of a PAC that is none.
+            libc::EINVAL | libc::ERANGE => Reason::KerberosRefused,
             // What the system says of the cache's file is passed on as it is.
             1..=4095 | code::RC_MALLOC..=code::RC_IO_SPACE
                 if self.choice.replay_cache != ReplayCache::Off =>

@@ -1,0 +1,135 @@
+"""Only the PAC that is signed with the service's key, and is the client's own, puts anybody into a group."""
+
+from contextlib import ExitStack
+
+import pytest
+from impacket.krb5.crypto import Key
+
+import ad_world
+from accounts import REALM, WWW
+from conftest import make_server
+from krb5_client import environment
+from pac_forge import Forged, with_group
+from servers import Httpd, Nginx
+from test_groups import WORKER, member_server
+
+KINDS = {"nginx": Nginx, "httpd": Httpd}
+
+
+@pytest.fixture(scope="module")
+def running(domain, certificates):
+    domain.member.allow(WORKER)
+    with ExitStack() as stack:
+        directory = stack.enter_context(ad_world.folder())
+        with domain.member.network():
+            yield {name: stack.enter_context(make_server(member_server(kind, domain), directory / name, certificates))
+                   for name, kind in KINDS.items()}
+
+
+@pytest.fixture(params=KINDS)
+def server(request, running):
+    return running[request.param]
+
+
+@pytest.fixture(autouse=True)
+def on_the_member(domain):
+    with domain.member.network():
+        yield
+
+
+class Forge:
+    def __init__(self, domain, folder):
+        self.domain = domain
+        self.folder = folder
+        self.number = 0
+
+    def open(self, user):
+        """A ticket of the user's for the service."""
+        cache = self.folder / f"{user}-{self.number}"
+        self.domain.member.kinit(user, cache=cache)
+        with environment(KRB5CCNAME=f"FILE:{cache}", KRB5_CONFIG=str(self.domain.member.krb5_conf)):
+            self.domain.member.run(["kvno", f"HTTP/{WWW}"])
+        return Forged(cache, self.domain.keytabs / "http.keytab", f"HTTP/{WWW}@{REALM}")
+
+    def rid(self, account):
+        return int(self.domain.sid(account).rpartition("-")[2])
+
+    def show(self, site, forged, place):
+        """The status for who shows this ticket there."""
+        self.number += 1
+        cache = forged.write(self.folder / f"forged-{self.number}")
+        with environment(KRB5CCNAME=f"FILE:{cache}", KRB5_CONFIG=str(self.domain.member.krb5_conf)):
+            done = self.domain.member.run(["curl", "--silent", "--negotiate", "--user", ":", "--output", "/dev/null",
+                                           "--write-out", "%{http_code}", f"http://{WWW}:{site.port}/{place}/x"])
+        return int(done.stdout)
+
+
+@pytest.fixture
+def forge(domain):
+    with ad_world.folder() as folder:
+        yield Forge(domain, folder)
+
+
+def test_what_was_not_touched_is_as_good_as_before(plain_site, forge):
+    alice, bob = forge.open("alice"), forge.open("bob")
+    alice.put(alice.pac)
+    bob.put(bob.sign(bob.pac))
+    assert forge.show(plain_site, alice, "web-admins") == 200
+    assert forge.show(plain_site, bob, "all-staff") == 200
+    assert forge.show(plain_site, bob, "web-admins") == 403
+
+
+def as_admin(forge, bob):
+    return with_group(bob.pac, forge.rid("web-users"), forge.rid("web-admins"))
+
+
+def other_key(bob):
+    return Key(bob.key.enctype, bytes(len(bob.key.contents)))
+
+
+FORGERIES = {
+    "tampered": lambda forge, bob: [as_admin(forge, bob)],
+    "signed with another key": lambda forge, bob: [bob.sign(as_admin(forge, bob), other_key(bob))],
+    "somebody else's": lambda forge, bob: [forge.open("alice").pac],
+    "two": lambda forge, bob: [bob.pac, bob.sign(as_admin(forge, bob))],
+    "two alike": lambda forge, bob: [bob.pac, bob.pac],
+}
+
+
+@pytest.mark.parametrize("kind", FORGERIES)
+def test_a_forgery_puts_nobody_into_a_group(plain_site, forge, kind):
+    bob = forge.open("bob")
+    bob.put(*FORGERIES[kind](forge, bob))
+    log = plain_site.log()
+    for place in ("web-admins", "all-staff", "sid", "own-sid"):
+        assert forge.show(plain_site, bob, place) == 403
+    log.wait("260 wrong-pac", 4)
+    # The ticket is bob's all the same.
+    assert forge.show(plain_site, bob, "open") == 200
+    assert forge.show(plain_site, bob, "names") == 200
+
+
+@pytest.mark.parametrize("end", [0, 7, -1])
+def test_what_is_no_pac_spoils_its_ticket(plain_site, forge, end):
+    bob = forge.open("bob")
+    bob.put(bob.pac[:end])
+    log = plain_site.log()
+    assert forge.show(plain_site, bob, "all-staff") == 401
+    log.wait("240 kerberos-refused")
+
+
+def test_a_ticket_without_one_is_in_no_group(plain_site, forge):
+    bob = forge.open("bob")
+    bob.put()
+    log = plain_site.log()
+    assert forge.show(plain_site, bob, "all-staff") == 403
+    log.wait("259 missing-pac")
+    assert forge.show(plain_site, bob, "open") == 200
+
+
+def test_who_has_the_services_key_chooses_the_groups(plain_site, forge):
+    """As the documentation says: that is what the signature of the service shows, and no more."""
+    bob = forge.open("bob")
+    bob.put(bob.sign(as_admin(forge, bob)))
+    assert forge.show(plain_site, bob, "web-admins") == 200
+    assert forge.show(plain_site, bob, "all-staff") == 200
