@@ -93,6 +93,8 @@ const TARGETS: &[&str] = &[
     "spnego",
     #[cfg(feature = "kerberos")]
     "kerberos",
+    #[cfg(feature = "kerberos")]
+    "pac",
     "accounts",
     "channel_binding",
 ];
@@ -103,12 +105,21 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         "message" => messages(),
         "spnego" => spnego_tokens().into_iter().flatten().collect(),
         "kerberos" => handshakes(),
+        "pac" => pacs(),
         "accounts" => lines(),
         "channel_binding" => certificates(),
         other => panic!("no target {other}"),
     };
     assert!(seeds.len() > 5, "{target}");
     seeds
+}
+
+/// What a domain controller wrote for two users, whole and in parts.
+fn pacs() -> Vec<Vec<u8>> {
+    let whole = [&include_bytes!("pac/alice")[..], include_bytes!("pac/bob")];
+    let parts =
+        whole.iter().flat_map(|pac| (1..=4).map(|part| pac[..pac.len() * part / 4].to_vec()));
+    parts.collect()
 }
 
 /// Every message of the corpus, and the blobs in them.
@@ -231,6 +242,22 @@ fn messages_may_be_anything() {
 #[test]
 fn spnego_tokens_may_be_anything() {
     run("spnego", entries::spnego, 20_000);
+}
+
+#[cfg(feature = "kerberos")]
+#[test]
+fn pacs_may_be_anything() {
+    run("pac", entries::pac, 20_000);
+}
+
+#[cfg(feature = "kerberos")]
+#[test]
+fn a_pac_takes_no_more_memory_than_its_size_allows() {
+    use negotiate_auth::kerberos::pac::decode_unverified;
+    for pac in pacs() {
+        let (bytes, _) = peak(|| drop(decode_unverified(&pac)));
+        assert!(bytes < 16 * pac.len() as isize + 4096, "{bytes} bytes for {}", pac.len());
+    }
 }
 
 #[cfg(feature = "kerberos")]

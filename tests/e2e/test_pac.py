@@ -1,15 +1,18 @@
 """Only the PAC that is signed with the service's key, and is the client's own, puts anybody into a group."""
 
+import json
 from contextlib import ExitStack
 
 import pytest
+from impacket.dcerpc.v5.rpcrt import TypeSerialization1
 from impacket.krb5.crypto import Key
+from impacket.krb5.pac import KERB_VALIDATION_INFO
 
 import ad_world
 from accounts import REALM, WWW
 from conftest import make_server
 from krb5_client import environment
-from pac_forge import Forged, with_group
+from pac_forge import LOGON_INFO, Forged, buffer, with_group
 from servers import Httpd, Nginx
 from test_groups import WORKER, member_server
 
@@ -133,3 +136,32 @@ def test_who_has_the_services_key_chooses_the_groups(plain_site, forge):
     bob.put(bob.sign(as_admin(forge, bob)))
     assert forge.show(plain_site, bob, "web-admins") == 200
     assert forge.show(plain_site, bob, "all-staff") == 200
+
+
+def groups_by_impacket(pac):
+    """The SIDs that count for access, as another decoder reads them."""
+    start, size = buffer(pac, LOGON_INFO)
+    data = pac[start:start + size]
+    info = KERB_VALIDATION_INFO()
+    body = data[len(TypeSerialization1(data)) + 4:]
+    info.fromString(body)
+    info.fromStringReferents(body[len(info.getData()):])
+    domain = info["LogonDomainId"].formatCanonical()
+    sids = {f"{domain}-{group['RelativeId']}" for group in info["GroupIds"]} | {f"{domain}-{info['PrimaryGroupId']}"}
+    sids |= {extra["Sid"].formatCanonical() for extra in info["ExtraSids"]} if info["SidCount"] else set()
+    if info["ResourceGroupCount"]:
+        resources = info["ResourceGroupDomainSid"].formatCanonical()
+        sids |= {f"{resources}-{group['RelativeId']}" for group in info["ResourceGroupIds"]}
+    return sids
+
+
+@pytest.mark.parametrize("user", ["alice", "bob"])
+def test_it_is_read_as_others_read_it(domain, plain_site, forge, user):
+    ticket = forge.open(user)
+    with environment(KRB5CCNAME=f"FILE:{ticket.write(forge.folder / 'same')}",
+                     KRB5_CONFIG=str(domain.member.krb5_conf)):
+        done = domain.member.run(["curl", "--silent", "--negotiate", "--user", ":",
+                                  f"http://{WWW}:{plain_site.port}/sids/x"])
+    told = json.loads(json.loads(done.stdout)["headers"]["x-groups"])
+    assert set(told) == groups_by_impacket(ticket.pac)
+    assert len(told) == len(set(told)) > 3
