@@ -337,7 +337,8 @@ step(client *client, const auth_config *config, auth_request *request)
 
     request->peer = to_str(client->peer);
     verdict = auth_step(client->session, config, request);
-    if (verdict == AUTH_WAIT) {
+    /* A step may have to wait for one thing after the other. */
+    while (verdict == AUTH_WAIT) {
         verdict = wait_for_job(client->session);
     }
     log_step(client, request, verdict);

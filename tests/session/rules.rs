@@ -4,7 +4,7 @@ use negotiate_auth::config::Config;
 use negotiate_auth::reason::Reason;
 use negotiate_auth::session::{HeaderKind, Verdict};
 
-use crate::common::site::{Answer, Site, Visitor, alice, bob, mallory};
+use crate::common::site::{ACCOUNTS, Answer, Site, Visitor, alice, bob, mallory, pass};
 
 /// Bob, who has signed in, is kept out.
 #[track_caller]
@@ -187,4 +187,40 @@ fn a_rule_about_a_group_that_nobody_knows_is_worth_a_warning() {
     assert!(config.set(b"require", &[b"group", b"x"], Some(b"site.conf:7")));
     assert!(config.check(None));
     assert!(config.warning().as_str().starts_with("site.conf:7: no group is called \"x\""));
+}
+
+/// Two files have changed: the step waits for one after the other, and no longer than for one.
+#[test]
+fn a_step_may_wait_twice() {
+    let (site, mut visitor) = (Site::new(), Visitor::new());
+    let groups = site.file().with_file_name("groups");
+    let write = |text: &str| {
+        let new = groups.with_extension("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, &groups).unwrap();
+    };
+    write("S-1-5-21-1-2-3-1105 staff\n");
+    let names = format!("group_names file:{}", groups.display());
+    let config = site.config(&format!("require group staff\n{names}\ntimeout 4s"));
+    visitor.sign_in(&config, &alice()).is("DEMO\\alice");
+    loop {
+        // Each is looked at once a second, and not always in the same step.
+        site.rewrite(&format!("{ACCOUNTS}# {:?}\n", std::time::Instant::now()));
+        write(&format!("S-1-5-21-1-2-3-1105 staff\n# {:?}\n", std::time::Instant::now()));
+        let mut waits = Vec::new();
+        let mut answer = visitor.get(&config);
+        while answer.verdict == Verdict::Wait {
+            waits.push(visitor.session.timeout().as_millis());
+            pass(1500);
+            let job = visitor.session.detach().expect("a job");
+            job.run();
+            answer = visitor.resume(Some(job));
+        }
+        answer.is("DEMO\\alice");
+        if waits.len() == 2 {
+            assert_eq!(waits, [4000, 2500]);
+            return;
+        }
+        std::thread::yield_now();
+    }
 }

@@ -245,3 +245,60 @@ fn only_the_checksum_of_the_key_counts() {
         assert!(!is_checksum_of(kind, enctype));
     }
 }
+
+/// PACs of a domain that was there for a test, and its service's key.
+const ALICES: &[u8] = include_bytes!("../../../tests/pac/alice");
+const BOBS: &[u8] = include_bytes!("../../../tests/pac/bob");
+const KEY: [u8; 32] = [
+    0x66, 0xf7, 0x1c, 0x12, 0xc7, 0x28, 0x3b, 0xe0, 0x55, 0x1f, 0x5f, 0x0e, 0xd2, 0xa9, 0x07, 0x1a,
+    0xd3, 0xa2, 0xbf, 0x28, 0xd2, 0x64, 0x04, 0xaf, 0x31, 0x0b, 0x9e, 0xab, 0xb2, 0x78, 0x55, 0xc6,
+];
+const AUTHTIME: i32 = 1_795_434_630;
+
+fn open(pac: &[u8], authtime: i32, client: &str, secret: &[u8]) -> Result<Authorization, Reason> {
+    let components = vec![&b"HTTP"[..], b"www"];
+    let key = super::super::krb5::Key { components, realm: b"R", kvno: 1, enctype: 18, secret };
+    let client = Client { name_type: 1, components: vec![client.as_bytes().into()] };
+    SealedPac::new(pac, authtime, client, Arc::new(TicketKey::copy_of(&key))).open()
+}
+
+#[test]
+fn the_pac_of_a_domain_controller_opens_for_its_ticket_alone() {
+    let domain = sid("S-1-5-21-2663732893-1048861611-3650041058");
+    let alices = open(ALICES, AUTHTIME, "alice", &KEY).unwrap();
+    assert_eq!(alices.user, domain.child(1103).unwrap());
+    assert!(alices.groups.contains(&domain.child(1117).unwrap()), "web-admins");
+    let bobs = open(BOBS, AUTHTIME, "bob", &KEY).unwrap();
+    assert_eq!(bobs.user, domain.child(1104).unwrap());
+    assert!(!bobs.groups.contains(&domain.child(1117).unwrap()));
+    for (pac, authtime, client, key) in [
+        (ALICES, AUTHTIME, "bob", KEY),
+        (BOBS, AUTHTIME, "alice", KEY),
+        (ALICES, AUTHTIME + 1, "alice", KEY),
+        (ALICES, -1, "alice", KEY),
+        (ALICES, AUTHTIME, "", KEY),
+        (ALICES, AUTHTIME, "alice", [0; 32]),
+        (&ALICES[..ALICES.len() - 1], AUTHTIME, "alice", KEY),
+    ] {
+        assert_eq!(open(pac, authtime, client, &key).err(), Some(Reason::WrongPac));
+    }
+    assert_eq!(SealedPac::unusable().open().err(), Some(Reason::WrongPac));
+}
+
+/// What one bit changes is either not looked at, as the KDC's own signature is not, or counts for
+/// nothing.
+#[test]
+fn no_bit_of_a_pac_can_be_changed_to_anybodys_good() {
+    let before = open(ALICES, AUTHTIME, "alice", &KEY).unwrap();
+    let mut still_good = 0;
+    for bit in 0..8 * ALICES.len() {
+        let mut flipped = ALICES.to_vec();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(after) = open(&flipped, AUTHTIME, "alice", &KEY) {
+            assert_eq!((after.user, &after.groups), (before.user, &before.groups), "{bit}");
+            still_good += 1;
+        }
+    }
+    // The KDC's signature, and the ticket's, which only a KDC can look at.
+    assert!(still_good <= 8 * 2 * 16, "{still_good} bits");
+}
