@@ -1,7 +1,9 @@
 //! Who a client has proved to be.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::accounts::{Account, Backend};
 use crate::config::Scope;
@@ -34,9 +36,27 @@ struct Ticket {
     principal: Principal,
     /// On the clock that nobody sets.
     ends: Duration,
-    pac: Option<Arc<SealedPac>>,
-    /// What it tells, once it has been opened.
-    groups: OnceLock<Result<Arc<Groups>, Reason>>,
+    authorization: Mutex<PacState>,
+}
+
+/// A ticket's PAC is opened when somebody wants to know what it tells, and not kept any longer.
+enum PacState {
+    Sealed(Option<Arc<SealedPac>>),
+    Opened(Result<Arc<Groups>, Reason>),
+}
+
+impl PacState {
+    fn groups(&mut self) -> Result<Arc<Groups>, Reason> {
+        let opened = match self {
+            Self::Opened(groups) => return groups.clone(),
+            Self::Sealed(Some(pac)) => pac.open(),
+            Self::Sealed(None) => Err(Reason::MissingPac),
+        };
+        let groups =
+            opened.map(|Authorization { user, groups }| Groups::known(user, groups).shared());
+        *self = Self::Opened(groups.clone());
+        groups
+    }
 }
 
 struct Named {
@@ -65,8 +85,7 @@ impl Identity {
         let who = Who::Kerberos(Box::new(Ticket {
             principal: proof.principal().clone(),
             ends,
-            pac: proof.pac().cloned(),
-            groups: OnceLock::new(),
+            authorization: Mutex::new(PacState::Sealed(proof.pac().cloned())),
         }));
         Self { who, scheme, channel_bound: proof.channel_bound(), named: None }
     }
@@ -202,12 +221,7 @@ impl Identity {
             });
             return Ok(account.unwrap_or_else(|| Arc::new(Groups::named(Vec::new()))));
         }
-        let opened = ticket.groups.get_or_init(|| {
-            let pac = ticket.pac.as_ref().ok_or(Reason::MissingPac)?;
-            let Authorization { user, groups } = pac.open()?;
-            Ok(Groups::known(user, groups).shared())
-        });
-        opened.clone()
+        ticket.authorization.lock().groups()
     }
 
     /// Whether somebody is called so: by the name for the application, or one that the mechanism

@@ -114,12 +114,45 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// What a domain controller wrote for two users, whole and in parts.
+/// What a domain controller wrote for two users, and one with all that there can be, whole and in
+/// parts; these with other bits of UserFlags, and with no UserId; and one of strangers.
 fn pacs() -> Vec<Vec<u8>> {
-    let whole = [&include_bytes!("pac/alice")[..], include_bytes!("pac/bob")];
-    let parts =
-        whole.iter().flat_map(|pac| (1..=4).map(|part| pac[..pac.len() * part / 4].to_vec()));
-    parts.collect()
+    let everything = &include_bytes!("pac/everything")[..];
+    let whole = [&include_bytes!("pac/alice")[..], include_bytes!("pac/bob"), everything];
+    let with = |pac: &[u8], at: usize, value: u32| {
+        // The buffer of the logon info is the first one.
+        let at = 8 + 16 * usize::from(pac[0]) + 20 + at;
+        [&pac[..at], &value.to_le_bytes(), &pac[at + 4..]].concat()
+    };
+    let (user_id, user_flags) = (100, 116);
+    let variants = whole.iter().flat_map(|pac| {
+        let parts = (1..=4).map(|part| pac[..pac.len() * part / 4].to_vec());
+        let flags = [0, 1, 0x20, 0x220].map(|flags| with(pac, user_flags, flags));
+        parts.chain(flags).chain([with(pac, user_id, 0)])
+    });
+    variants.chain([pac_of_strangers(3)]).collect()
+}
+
+/// One whose user is in so many groups, each of another domain: nothing takes more room.
+fn pac_of_strangers(count: u32) -> Vec<u8> {
+    // KERB_VALIDATION_INFO without names, groups and a domain.
+    let mut info = [0; 216];
+    let mut put = |at: usize, value: u32| info[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    let (user_flags, sid_count, extra_sids) = (116, 196, 200);
+    put(user_flags, 0x20);
+    put(sid_count, count);
+    put(extra_sids, 1);
+    let numbers =
+        |numbers: &[u32]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<_>>();
+    let mut body = [&numbers(&[1]), &info[..], &numbers(&[count])].concat();
+    (0..count).for_each(|_| body.extend(numbers(&[1, 7])));
+    for domain in 0..count {
+        let [_, _, high, low] = domain.to_be_bytes();
+        body.extend([1, 0, 0, 0, 1, 1, 1, 0, 0, 0, high, low, 9, 0, 0, 0]);
+    }
+    let length = body.len() as u32;
+    let head = numbers(&[1, 0, 1, 16 + length, 24, 0, 0x0008_1001, 0, length, 0]);
+    [head, body].concat()
 }
 
 /// Every message of the corpus, and the blobs in them.
@@ -254,9 +287,19 @@ fn pacs_may_be_anything() {
 #[test]
 fn a_pac_takes_no_more_memory_than_its_size_allows() {
     use negotiate_auth::kerberos::pac::decode_unverified;
-    for pac in pacs() {
-        let (bytes, _) = peak(|| drop(decode_unverified(&pac)));
+    let check = |pac: &[u8]| {
+        let (bytes, _) = peak(|| drop(decode_unverified(pac)));
         assert!(bytes < 16 * pac.len() as isize + 4096, "{bytes} bytes for {}", pac.len());
+    };
+    check(&pac_of_strangers(2000));
+    for pac in pacs() {
+        check(&pac);
+        // Every number may be a count.
+        for at in 0..pac.len() - 3 {
+            for count in [0x1fff, 0x1fff_ffff, u32::MAX] {
+                check(&[&pac[..at], &u32::to_le_bytes(count), &pac[at + 4..]].concat());
+            }
+        }
     }
 }
 

@@ -406,7 +406,7 @@ impl TicketKey {
     }
 
     /// Whether a PAC was signed with this key (MS-PAC 2.8.1), for a ticket of this client and time.
-    pub(super) fn has_signed_pac(&self, pac: &[u8], authtime: i32, client: &Client) -> bool {
+    pub(super) fn has_signed_pac(&self, pac: &[u8], authtime: i32, client: &Client<'_>) -> bool {
         let idle = self.idle.lock().pop();
         let Some(derived) = idle.or_else(|| DerivedKey::new(self.enctype, &self.secret)) else {
             return false;
@@ -479,11 +479,11 @@ fn keyblock(enctype: i32, secret: &[u8]) -> Option<sys::Keyblock> {
 }
 
 /// A ticket's client: PrincipalName without the realm (RFC 4120 5.2.2).
-pub(super) struct Client {
+pub(super) struct Client<'a> {
     /// name-type
     pub(super) name_type: i32,
     /// The components of name-string.
-    pub(super) components: Vec<Box<[u8]>>,
+    pub(super) components: Vec<&'a [u8]>,
 }
 
 /// A krb5_pac.
@@ -503,7 +503,7 @@ impl Context {
 }
 
 impl Pac<'_> {
-    fn verify(&self, authtime: i32, client: &Client, key: &sys::Keyblock) -> bool {
+    fn verify(&self, authtime: i32, client: &Client<'_>, key: &sys::Keyblock) -> bool {
         let data = |bytes: &[u8]| sys::Data {
             magic: 0,
             length: c_uint::try_from(bytes.len()).unwrap_or(0),
@@ -539,5 +539,58 @@ impl Drop for DerivedKey {
     fn drop(&mut self) {
         // SAFETY: it is freed once, before its context.
         unsafe { sys::krb5_k_free_key(self.context.0, self.key) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// krb5_checksum
+    #[repr(C)]
+    struct Checksum {
+        magic: i32,
+        checksum_type: i32,
+        length: c_uint,
+        contents: *mut u8,
+    }
+
+    #[link(name = "k5crypto")]
+    unsafe extern "C" {
+        fn krb5_c_make_checksum(
+            context: *mut c_void,
+            checksum_type: i32,
+            key: *const sys::Keyblock,
+            usage: i32,
+            input: *const sys::Data,
+            checksum: *mut Checksum,
+        ) -> i32;
+    }
+
+    #[link(name = "krb5")]
+    unsafe extern "C" {
+        fn krb5_free_checksum_contents(context: *mut c_void, checksum: *mut Checksum);
+    }
+
+    impl TicketKey {
+        /// What signs a PAC (MS-PAC 2.8.1), of any type that the library knows.
+        pub(in crate::kerberos) fn checksum(&self, kind: i32, pac: &[u8]) -> Option<Vec<u8>> {
+            /// KRB5_KEYUSAGE_APP_DATA_CKSUM
+            const USAGE: i32 = 17;
+            let context = Context::new().ok()?;
+            let keyblock = keyblock(self.enctype, &self.secret)?;
+            let length = c_uint::try_from(pac.len()).ok()?;
+            let input = sys::Data { magic: 0, length, data: pac.as_ptr().cast_mut().cast() };
+            let (magic, checksum_type, length) = (0, 0, 0);
+            let mut made = Checksum { magic, checksum_type, length, contents: ptr::null_mut() };
+            // SAFETY: all of these are valid for the calls; what the library made is freed once.
+            unsafe {
+                let code =
+                    krb5_c_make_checksum(context.0, kind, &keyblock, USAGE, &input, &mut made);
+                let bytes = slice(made.contents, made.length as usize).to_vec();
+                krb5_free_checksum_contents(context.0, &mut made);
+                (code == sys::SUCCESS).then_some(bytes)
+            }
+        }
     }
 }

@@ -2,6 +2,8 @@
 //! counts only if it is signed with the key of this service: whoever has that key can write one.
 
 mod logon_info;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -12,7 +14,7 @@ use crate::sid::{Sid, SidSet};
 use logon_info::LogonInfo;
 
 /// What a PAC tells.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Authorization {
     /// The client.
     pub user: Sid,
@@ -24,16 +26,26 @@ pub struct Authorization {
 pub struct SealedPac(Option<Sealed>);
 
 struct Sealed {
+    /// The PAC; after it, each after its length, the components of the client's name.
     bytes: Box<[u8]>,
+    pac_len: usize,
+    name_type: i32,
     authtime: i32,
-    client: Client,
     key: Arc<TicketKey>,
 }
 
 impl SealedPac {
     /// From a ticket that was encrypted with this key.
-    pub(super) fn new(bytes: &[u8], authtime: i32, client: Client, key: Arc<TicketKey>) -> Self {
-        Self(Some(Sealed { bytes: bytes.into(), authtime, client, key }))
+    pub(super) fn new(pac: &[u8], authtime: i32, client: &Client<'_>, key: Arc<TicketKey>) -> Self {
+        let names = client.components.iter().map(|name| size_of::<u64>() + name.len());
+        let mut bytes = Vec::with_capacity(pac.len() + names.sum::<usize>());
+        bytes.extend_from_slice(pac);
+        for name in &client.components {
+            bytes.extend((name.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(name);
+        }
+        let (bytes, pac_len, name_type) = (bytes.into(), pac.len(), client.name_type);
+        Self(Some(Sealed { bytes, pac_len, name_type, authtime, key }))
     }
 
     /// One that cannot be told from another, or cannot be found in its ticket.
@@ -43,14 +55,30 @@ impl SealedPac {
 
     /// What it tells, if it was made for this ticket by who knows the service's key.
     pub fn open(&self) -> Result<Authorization, Reason> {
-        let Sealed { bytes, authtime, client, key } = self.0.as_ref().ok_or(Reason::WrongPac)?;
-        let pac = Pac::read(bytes).ok_or(Reason::WrongPac)?;
+        self.0.as_ref().and_then(Sealed::verified).ok_or(Reason::WrongPac)?.authorization()
+    }
+}
+
+impl Sealed {
+    fn verified(&self) -> Option<Pac<'_>> {
+        let (bytes, client) = self.split()?;
+        let pac = Pac::read(bytes)?;
         // A checksum of another kind is none that this key makes.
-        let fits = pac.server_checksum_type().is_some_and(|kind| is_checksum_of(kind, key.enctype));
-        if !fits || !pac.is_of(*authtime) || !key.has_signed_pac(bytes, *authtime, client) {
-            return Err(Reason::WrongPac);
+        let is_right = is_checksum_of(pac.server_checksum_type()?, self.key.enctype)
+            && pac.is_about(&client, self.authtime)
+            && self.key.has_signed_pac(bytes, self.authtime, &client);
+        is_right.then_some(pac)
+    }
+
+    fn split(&self) -> Option<(&[u8], Client<'_>)> {
+        let mut reader = Reader::new(&self.bytes);
+        let pac = reader.take(self.pac_len)?;
+        let mut components = Vec::with_capacity(2);
+        while !reader.rest().is_empty() {
+            let len = usize::try_from(reader.u64()?).ok()?;
+            components.push(reader.take(len)?);
         }
-        pac.authorization()
+        Some((pac, Client { name_type: self.name_type, components }))
     }
 }
 
@@ -82,13 +110,15 @@ impl<'a> Pac<'a> {
         let mut reader = Reader::new(bytes);
         let count = usize::try_from(reader.u32()?).ok().filter(|count| *count <= MOST_BUFFERS)?;
         reader.u32().filter(|&version| version == 0)?;
+        let header_len = 8 + count * 16;
         let mut buffers = Vec::with_capacity(count);
         for _ in 0..count {
             let (kind, size) = (reader.u32()?, usize::try_from(reader.u32()?).ok()?);
             let offset = usize::try_from(reader.u64()?).ok()?;
             let contents = bytes.get(offset..offset.checked_add(size)?)?;
-            // Of two, one may be looked at by who verifies, and the other by us.
-            if buffers.iter().any(|(known, _)| *known == kind) {
+            // As who verifies wants it; of two, he might look at one and we at the other.
+            let is_known = buffers.iter().any(|(known, _)| *known == kind);
+            if offset % 8 != 0 || offset < header_len || is_known {
                 return None;
             }
             buffers.push((kind, contents));
@@ -102,28 +132,35 @@ impl<'a> Pac<'a> {
 
     /// SignatureType of the server's PAC_SIGNATURE_DATA (MS-PAC 2.8).
     fn server_checksum_type(&self) -> Option<i32> {
-        Reader::new(self.buffer(buffer::SERVER_CHECKSUM)?).u32().map(|kind| kind as i32)
+        let mut reader = Reader::new(self.buffer(buffer::SERVER_CHECKSUM)?);
+        reader.array().map(|octets| i32::from_le_bytes(*octets))
     }
 
-    /// Whether PAC_CLIENT_INFO (MS-PAC 2.7) has the time of the ticket. Its name is compared by who
-    /// verifies the signature.
-    fn is_of(&self, authtime: i32) -> bool {
-        let client_id = self.buffer(buffer::CLIENT_INFO).and_then(|info| Reader::new(info).u64());
-        let Ok(seconds) = u64::try_from(authtime) else { return false };
-        // FILETIME, from 1601.
-        client_id == Some((seconds + 11_644_473_600) * 10_000_000)
+    /// Whether PAC_CLIENT_INFO (MS-PAC 2.7) has the time of the ticket and the name of its client.
+    /// Who verifies the signature compares them, too, up to a NUL.
+    fn is_about(&self, client: &Client<'_>, authtime: i32) -> bool {
+        self.client_info().is_some_and(|(client_id, name)| {
+            // FILETIME, from 1601. A ticket has whole seconds.
+            let seconds = client_id / 10_000_000;
+            let is_of_then = seconds.checked_sub(11_644_473_600) == u64::try_from(authtime).ok();
+            let components = client.components.join(&b'/');
+            let is_name = |components: &str| components.encode_utf16().eq(name);
+            is_of_then && std::str::from_utf8(&components).is_ok_and(is_name)
+        })
+    }
+
+    /// ClientId and Name.
+    fn client_info(&self) -> Option<(u64, impl Iterator<Item = u16> + 'a)> {
+        let mut reader = Reader::new(self.buffer(buffer::CLIENT_INFO)?);
+        let (client_id, length) = (reader.u64()?, usize::from(reader.u16()?));
+        let mut units = Reader::new(reader.take(length).filter(|_| length % 2 == 0)?);
+        Some((client_id, std::iter::from_fn(move || units.u16())))
     }
 
     fn authorization(&self) -> Result<Authorization, Reason> {
         let info = self.buffer(buffer::LOGON_INFO).ok_or(Reason::MissingPac)?;
         let info = LogonInfo::read(info).ok_or(Reason::WrongPac)?;
-        let user = info.user().ok_or(Reason::WrongPac)?;
-        let others = [self.requestor(), self.upn_sid()];
-        for other in others {
-            if other?.is_some_and(|other| other != user) {
-                return Err(Reason::WrongPac);
-            }
-        }
+        let user = info.user().filter(|user| self.is_about_user(user)).ok_or(Reason::WrongPac)?;
         if info.is_guest() || user.is_nobody() {
             return Err(Reason::AnonymousRefused);
         }
@@ -131,33 +168,30 @@ impl<'a> Pac<'a> {
         Ok(Authorization { user, groups })
     }
 
-    /// PAC_REQUESTOR (MS-PAC 2.15).
-    fn requestor(&self) -> Result<Option<Sid>, Reason> {
-        let Some(requestor) = self.buffer(buffer::REQUESTOR) else { return Ok(None) };
-        let sid = Sid::read(requestor).map(|(sid, _)| sid);
-        sid.map(Some).ok_or(Reason::WrongPac)
-    }
-
-    /// Sid of UPN_DNS_INFO_EX (MS-PAC 2.10), if it is one.
-    fn upn_sid(&self) -> Result<Option<Sid>, Reason> {
-        let Some(info) = self.buffer(buffer::UPN_DNS_INFO) else { return Ok(None) };
-        upn_sid(info).ok_or(Reason::WrongPac)
+    /// Whether the other buffers that say who the user is say the same: PAC_REQUESTOR (MS-PAC 2.15)
+    /// and UPN_DNS_INFO.
+    fn is_about_user(&self, user: &Sid) -> bool {
+        let is_user = |sid: &[u8]| Sid::read(sid).is_some_and(|(sid, _)| sid == *user);
+        let has_user = |info: &[u8]| upn_sid(info).is_some_and(|sid| sid.is_none_or(is_user));
+        self.buffer(buffer::REQUESTOR).is_none_or(is_user)
+            && self.buffer(buffer::UPN_DNS_INFO).is_none_or(has_user)
     }
 }
 
-/// `None` is malformed.
-fn upn_sid(info: &[u8]) -> Option<Option<Sid>> {
-    /// The structure is followed by SamName and Sid.
+/// Sid of UPN_DNS_INFO (MS-PAC 2.10), if it is an extended one. `None` is malformed.
+fn upn_sid(info: &[u8]) -> Option<Option<&[u8]>> {
+    /// Flags: the structure is followed by SamName and Sid.
     const EXTENDED: u32 = 2;
     let mut reader = Reader::new(info);
-    reader.take(8)?;
+    // UpnLength, UpnOffset, DnsDomainNameLength, DnsDomainNameOffset
+    reader.take(4 * 2)?;
     if reader.u32()? & EXTENDED == 0 {
         return Some(None);
     }
-    reader.take(4)?;
+    // SamNameLength, SamNameOffset
+    reader.take(2 * 2)?;
     let (len, offset) = (usize::from(reader.u16()?), usize::from(reader.u16()?));
-    let (sid, rest) = Sid::read(info.get(offset..offset + len)?)?;
-    rest.is_empty().then_some(Some(sid))
+    info.get(offset..offset + len).map(Some)
 }
 
 /// Reads what a signed PAC would tell: for the fuzzer, and for nothing else.
@@ -165,6 +199,3 @@ fn upn_sid(info: &[u8]) -> Option<Option<Sid>> {
 pub fn decode_unverified(bytes: &[u8]) -> Result<Authorization, Reason> {
     Pac::read(bytes).ok_or(Reason::WrongPac)?.authorization()
 }
-
-#[cfg(test)]
-mod tests;

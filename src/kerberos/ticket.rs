@@ -43,8 +43,7 @@ pub(super) fn cipher(token: &[u8]) -> Option<&[u8]> {
 /// EncTicketPart, as far as it is of use here.
 pub(super) struct Part<'a> {
     crealm: &'a [u8],
-    name_type: i32,
-    components: Vec<&'a [u8]>,
+    client: Client<'a>,
     /// What follows transited.
     rest: &'a [u8],
 }
@@ -77,14 +76,14 @@ impl<'a> Part<'a> {
             components.push(component);
             names = rest;
         }
-        Some(Self { crealm, name_type, components, rest })
+        Some(Self { crealm, client: Client { name_type, components }, rest })
     }
 
     /// The client, as RFC 1964 2.1.1 has principals displayed. Control characters stay what they
     /// are; nobody has them.
     pub(super) fn display(&self) -> Vec<u8> {
         let mut display = Vec::with_capacity(64);
-        for (at, component) in self.components.iter().enumerate() {
+        for (at, component) in self.client.components.iter().enumerate() {
             if at > 0 {
                 display.push(b'/');
             }
@@ -96,9 +95,8 @@ impl<'a> Part<'a> {
     }
 
     /// The client, without the realm.
-    pub(super) fn client(&self) -> Client {
-        let components = self.components.iter().map(|&component| component.into()).collect();
-        Client { name_type: self.name_type, components }
+    pub(super) fn client(&self) -> &Client<'a> {
+        &self.client
     }
 
     /// The PAC in authorization-data.
@@ -343,5 +341,140 @@ mod tests {
         assert_eq!(name(&[b"", b"x"], b"R"), display(b"/x@R"));
         assert_eq!(name(&[], b"R"), display(b"@R"));
         assert!(Part::read(b"").is_none());
+    }
+
+    fn authorization_data(each: Vec<(&[u8], Vec<u8>)>) -> Node {
+        let element = |(kind, contents): (&[u8], Vec<u8>)| {
+            let fields = vec![
+                field(0, octets(tag::INTEGER, kind)),
+                field(1, octets(tag::OCTET_STRING, &contents)),
+            ];
+            elements(tag::SEQUENCE, fields)
+        };
+        elements(tag::SEQUENCE, each.into_iter().map(element).collect())
+    }
+
+    fn written(node: &Node) -> Vec<u8> {
+        let mut out = Vec::new();
+        node.write(&mut out, &mut { usize::MAX }, Wrong::Twice);
+        out
+    }
+
+    const AD_IF_RELEVANT: &[u8] = &[1];
+    const AD_WIN2K_PAC: &[u8] = &[0, 128];
+
+    fn if_relevant(each: Vec<(&[u8], Vec<u8>)>) -> (&'static [u8], Vec<u8>) {
+        (AD_IF_RELEVANT, written(&authorization_data(each)))
+    }
+
+    fn pac() -> (&'static [u8], Vec<u8>) {
+        (AD_WIN2K_PAC, b"pac".to_vec())
+    }
+
+    /// Ends with these fields.
+    fn part_with(last: Vec<Node>) -> Vec<u8> {
+        let name = elements(tag::SEQUENCE, vec![octets(tag::GENERAL_STRING, b"alice")]);
+        let cname = vec![field(0, octets(tag::INTEGER, &[1])), field(1, name)];
+        let mut fields = vec![
+            field(0, octets(tag::BIT_STRING, &[0; 5])),
+            field(1, octets(tag::SEQUENCE, b"key")),
+            field(2, octets(tag::GENERAL_STRING, b"R")),
+            field(3, elements(tag::SEQUENCE, cname)),
+            field(4, octets(tag::SEQUENCE, b"transited")),
+        ];
+        fields.extend(last);
+        written(&elements(id::ENC_TICKET_PART, vec![elements(tag::SEQUENCE, fields)]))
+    }
+
+    fn time(number: u8) -> Node {
+        field(number, octets(tag::GENERALIZED_TIME, b"20010909014640Z"))
+    }
+
+    /// The PAC, or what is said instead of it.
+    fn found(last: Vec<Node>) -> &'static str {
+        match Part::read(&part_with(last)).map(|part| part.pac()) {
+            None => "no ticket",
+            Some(Pac::None) => "none",
+            Some(Pac::One(b"pac", 1_000_000_000)) => "one",
+            Some(Pac::One(..)) => "another",
+            Some(Pac::Unclear) => "unclear",
+        }
+    }
+
+    fn found_in(each: Vec<(&[u8], Vec<u8>)>) -> &'static str {
+        found(vec![time(5), time(7), field(10, authorization_data(each))])
+    }
+
+    #[test]
+    fn a_pac_is_found_where_libraries_find_it() {
+        let other = || (&[0, 0xaa][..], b"other".to_vec());
+        assert_eq!(found_in(vec![if_relevant(vec![pac()])]), "one");
+        assert_eq!(found_in(vec![pac()]), "one");
+        assert_eq!(found_in(vec![other(), if_relevant(vec![other(), pac(), other()])]), "one");
+        assert_eq!(found_in(vec![if_relevant(vec![other()]), if_relevant(vec![pac()])]), "one");
+        assert_eq!(found_in(vec![(&[128], b"pac".to_vec())]), "none");
+        assert_eq!(found_in(vec![other(), if_relevant(vec![other()])]), "none");
+        assert_eq!(found_in(vec![]), "none");
+        assert_eq!(found_in(vec![if_relevant(vec![if_relevant(vec![pac()])])]), "none");
+        assert_eq!(found(vec![time(5), time(7)]), "none");
+    }
+
+    #[test]
+    fn a_pac_that_is_not_the_only_one_is_none_that_counts() {
+        assert_eq!(found_in(vec![pac(), pac()]), "unclear");
+        assert_eq!(found_in(vec![if_relevant(vec![pac(), pac()])]), "unclear");
+        assert_eq!(found_in(vec![pac(), if_relevant(vec![pac()])]), "unclear");
+        assert_eq!(found_in(vec![if_relevant(vec![pac()]), if_relevant(vec![pac()])]), "unclear");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_never_taken_for_no_pac() {
+        assert_eq!(found_in(vec![(AD_IF_RELEVANT, b"what".to_vec())]), "unclear");
+        assert_eq!(found_in(vec![(&[1, 2, 3, 4, 5], Vec::new())]), "unclear");
+        let data = || field(10, authorization_data(vec![if_relevant(vec![pac()])]));
+        let address = || field(9, octets(tag::SEQUENCE, b""));
+        assert_eq!(found(vec![time(5), time(6), time(7), time(8), address(), data()]), "one");
+        let strange = [
+            vec![],
+            vec![time(7), data()],
+            vec![time(5), time(7), time(6), data()],
+            vec![time(5), time(7), data(), data()],
+            vec![time(5), time(7), data(), field(11, octets(tag::SEQUENCE, b""))],
+            vec![time(5), time(7), field(11, octets(tag::SEQUENCE, b""))],
+            vec![field(5, octets(tag::GENERALIZED_TIME, b"20010909014640+")), data()],
+            vec![field(5, octets(tag::OCTET_STRING, b"20010909014640Z")), data()],
+        ];
+        for fields in strange {
+            assert_eq!(found(fields), "unclear");
+        }
+        let part = part_with(vec![time(5), time(7), data()]);
+        for at in 0..8 * part.len() {
+            let mut flipped = part.clone();
+            flipped[at / 8] ^= 1 << (at % 8);
+            let _ = Part::read(&flipped).map(|part| part.pac());
+        }
+    }
+
+    #[test]
+    fn a_time_is_that_of_the_calendar() {
+        for (time, expected) in [
+            ("19700101000000Z", Some(0)),
+            ("19691231235959Z", Some(-1)),
+            ("20000229123456Z", Some(951_827_696)),
+            ("20000301000000Z", Some(951_868_800)),
+            ("21000301000000Z", None),
+            ("20380119031407Z", Some(i32::MAX)),
+            ("20380119031408Z", None),
+            ("20001301000000Z", None),
+            ("20000001000000Z", None),
+            ("20000100000000Z", None),
+            ("2000010100000Z", None),
+            ("20000101000000", None),
+            ("20000101000000.Z", None),
+            ("2000010100000-Z", None),
+            ("", None),
+        ] {
+            assert_eq!(seconds(time.as_bytes()), expected, "{time}");
+        }
     }
 }
