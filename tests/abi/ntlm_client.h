@@ -21,7 +21,7 @@ typedef struct ntlm_account {
 
 /* A value of Authorization, ended by NUL. */
 typedef struct ntlm_field {
-    char value[4096];
+    char value[16384];
     size_t len;
 } ntlm_field;
 

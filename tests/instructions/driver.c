@@ -4,9 +4,9 @@
  *
  *     driver FOLDER NETBIOS DNS OPERATION BATCHES
  *
- * FOLDER has a file "accounts" with DEMO\alice, whose password is "Password",
- * a file "users" of USERS accounts, a file "hostname", and what realm.py makes;
- * NETBIOS and DNS name the server's domain. The operation is done some times in
+ * FOLDER has files "accounts" and "accounts-of-1000" with DEMO\alice, whose
+ * password is "Password" and who is in 1,000 groups in the second, a file
+ * "users" of USERS accounts, a file "hostname", and what realm.py makes; NETBIOS and DNS name the server's domain. The operation is done some times in
  * each batch, inside the function measured(); how often, and what it took, is
  * printed, for one operation, from the fastest batch.
  */
@@ -53,12 +53,17 @@ typedef struct connection {
     auth_verdict verdict;
 } connection;
 
-/* What Kerberos is configured with. */
-typedef struct kerberos {
+/* What proves who somebody is, and who may come in. */
+typedef struct setup {
+    /* None: NTLM. */
     const char *keytab;
     /* The arguments of the option: one, or two. */
     const char *replay_cache[2];
-} kerberos;
+    /* None: no Kerberos. */
+    const char *accounts;
+    /* The argument of persist_kerberos, and the arguments of require: none, or two. */
+    const char *persist, *require[2];
+} setup;
 
 /* What is done before, what is measured, and what verdict that has to leave. */
 typedef struct operation {
@@ -68,8 +73,7 @@ typedef struct operation {
     auth_verdict expected;
     /* How often it is run in a batch, and how many operations that is each time. */
     unsigned times, parts;
-    /* None: it is about NTLM. */
-    const kerberos *kerberos;
+    const setup *setup;
 } operation;
 
 static connection connections[BATCH];
@@ -160,15 +164,21 @@ prepare_unknown_user(connection *connection)
 
 /* The second request after a sign-in: the first still clears the handshake's answer away. */
 static void
-prepare_signed_in(connection *connection)
+prepare_next(connection *connection)
 {
-    prepare_sign_in(connection);
     auth_step(connection->session, config, &connection->request);
     connection->request.authorization = NULL;
     connection->request.authorization_count = 0;
     if (auth_step(connection->session, config, &connection->request) != AUTH_ACCEPTED) {
         fail("not signed in");
     }
+}
+
+static void
+prepare_signed_in(connection *connection)
+{
+    prepare_sign_in(connection);
+    prepare_next(connection);
 }
 
 static void
@@ -191,6 +201,13 @@ prepare_ticket(connection *connection)
                                                       sizeof connection->field.value);
     connection->request.authorization = &connection->authorization;
     connection->request.authorization_count = 1;
+}
+
+static void
+prepare_ticket_signed_in(connection *connection)
+{
+    prepare_ticket(connection);
+    prepare_next(connection);
 }
 
 static void
@@ -252,23 +269,41 @@ read_users(connection *connection)
     users = new_config("accounts", path("file:", "users"), NULL);
 }
 
-static const kerberos remembering = {"one.keytab", {"on", NULL}};
-static const kerberos forgetting = {"one.keytab", {"off", "force"}};
-static const kerberos of_many_keys = {"many.keytab", {"off", "force"}};
+/* The last of alice's groups in her account, in "cache-of-32" and in "cache-of-1000". */
+#define BY_NAME {"group", "group-999"}
+#define BY_SID {"sid", "S-1-5-21-1-2-3-2031"}
+#define BY_SID_OF_1000 {"sid", "S-1-5-21-1-2-3-2999"}
+
+static const setup of_ntlm = {.accounts = "accounts"};
+static const setup of_named_groups = {.accounts = "accounts-of-1000", .require = BY_NAME};
+static const setup remembering = {.keytab = "one.keytab", .replay_cache = {"on"}};
+static const setup forgetting = {.keytab = "one.keytab", .replay_cache = {"off", "force"}};
+static const setup of_many_keys = {.keytab = "many.keytab", .replay_cache = {"off", "force"}};
+static const setup of_a_group = {
+    .keytab = "one.keytab", .replay_cache = {"off", "force"}, .require = BY_SID,
+};
+static const setup of_groups = {
+    .keytab = "one.keytab", .replay_cache = {"off", "force"}, .persist = "on",
+    .require = BY_SID_OF_1000,
+};
 
 static const operation operations[] = {
-    {"challenge", prepare_nothing, step, AUTH_CHALLENGE, BATCH, 1, NULL},
-    {"negotiate", prepare_negotiate, step, AUTH_CHALLENGE, BATCH, 1, NULL},
-    {"sign-in", prepare_sign_in, step, AUTH_ACCEPTED, BATCH, 1, NULL},
-    {"wrong-password", prepare_wrong_password, step, AUTH_REJECTED, BATCH, 1, NULL},
-    {"unknown-user", prepare_unknown_user, step, AUTH_REJECTED, BATCH, 1, NULL},
-    {"signed-in", prepare_signed_in, step, AUTH_ACCEPTED, BATCH, 1, NULL},
-    {"signed-in-merged", prepare_signed_in, inherit_and_step, AUTH_ACCEPTED, BATCH, 1, NULL},
-    {"inherit", prepare_nothing, inherit, AUTH_ERROR, BATCH, 1, NULL},
-    {"read-accounts", prepare_nothing, read_users, AUTH_ERROR, 1, USERS, NULL},
+    {"challenge", prepare_nothing, step, AUTH_CHALLENGE, BATCH, 1, &of_ntlm},
+    {"negotiate", prepare_negotiate, step, AUTH_CHALLENGE, BATCH, 1, &of_ntlm},
+    {"sign-in", prepare_sign_in, step, AUTH_ACCEPTED, BATCH, 1, &of_ntlm},
+    {"wrong-password", prepare_wrong_password, step, AUTH_REJECTED, BATCH, 1, &of_ntlm},
+    {"unknown-user", prepare_unknown_user, step, AUTH_REJECTED, BATCH, 1, &of_ntlm},
+    {"signed-in", prepare_signed_in, step, AUTH_ACCEPTED, BATCH, 1, &of_ntlm},
+    {"signed-in-merged", prepare_signed_in, inherit_and_step, AUTH_ACCEPTED, BATCH, 1, &of_ntlm},
+    {"inherit", prepare_nothing, inherit, AUTH_ERROR, BATCH, 1, &of_ntlm},
+    {"read-accounts", prepare_nothing, read_users, AUTH_ERROR, 1, USERS, &of_ntlm},
     {"ticket", prepare_ticket, step, AUTH_ACCEPTED, SMALL_BATCH, 1, &remembering},
     {"ticket-unremembered", prepare_ticket, step, AUTH_ACCEPTED, SMALL_BATCH, 1, &forgetting},
     {"ticket-of-many-keys", prepare_ticket, step, AUTH_ACCEPTED, SMALL_BATCH, 1, &of_many_keys},
+    {"ticket-of-32", prepare_ticket, step, AUTH_ACCEPTED, SMALL_BATCH, 1, &forgetting},
+    {"ticket-of-a-group", prepare_ticket, step, AUTH_ACCEPTED, SMALL_BATCH, 1, &of_a_group},
+    {"one-of-1000-names", prepare_signed_in, step, AUTH_ACCEPTED, BATCH, 1, &of_named_groups},
+    {"one-of-1000-sids", prepare_ticket_signed_in, step, AUTH_ACCEPTED, BATCH, 1, &of_groups},
 };
 
 /* ---- Batches ----------------------------------------------------------------------------- */
@@ -361,17 +396,22 @@ find(const char *name)
 }
 
 static auth_config *
-new_config_for(const operation *operation)
+new_config_for(const setup *setup)
 {
     auth_config *config;
 
-    const kerberos *kerberos = operation->kerberos;
-
-    if (kerberos == NULL) {
-        return new_config("accounts", path("file:", "accounts"), NULL);
+    if (setup->accounts != NULL) {
+        config = new_config("accounts", path("file:", setup->accounts), NULL);
+    } else {
+        config = new_config("keytab", path("", setup->keytab), NULL);
+        set(config, "replay_cache", setup->replay_cache[0], setup->replay_cache[1]);
     }
-    config = new_config("keytab", path("", kerberos->keytab), NULL);
-    set(config, "replay_cache", kerberos->replay_cache[0], kerberos->replay_cache[1]);
+    if (setup->persist != NULL) {
+        set(config, "persist_kerberos", setup->persist, NULL);
+    }
+    if (setup->require[0] != NULL) {
+        set(config, "require", setup->require[0], setup->require[1]);
+    }
     return config;
 }
 
@@ -388,7 +428,7 @@ main(int argc, char **argv)
     }
     folder = argv[1];
     operation = find(argv[4]);
-    mechanism = new_config_for(operation);
+    mechanism = new_config_for(operation->setup);
     domain = new_config("domain", argv[2], argv[3]);
     config = auth_config_inherit(domain, mechanism);
     child = new_config("persist", "on", NULL);

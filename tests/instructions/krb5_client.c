@@ -160,7 +160,7 @@ write_base64(const unsigned char *data, size_t len, char *out)
 size_t
 krb5_client_write(krb5_client *client, char *value, size_t size)
 {
-    unsigned char spnego[4096];
+    unsigned char spnego[12288];
     gss_ctx_id_t context = GSS_C_NO_CONTEXT;
     gss_buffer_desc token = GSS_C_EMPTY_BUFFER;
     OM_uint32 major, minor;
