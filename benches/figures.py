@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from servers import HERE, KINDS, Failure, Server, settled
+from servers import HERE, KINDS, PEER, Failure, Server, settled
 
 TESTS = HERE.parent / "tests"
 sys.path.append(str(TESTS / "instructions"))
@@ -21,7 +21,12 @@ STATIC, CHALLENGED, SIGNED_IN, NOT_SIGNED_IN = "static", "challenged", "signed-i
 CONNECT_ONCE, CONNECT_TWICE, SIGN_IN = "connect-once", "connect-twice", "sign-in"
 # By Kerberos, with the replay cache and without; and requests as far apart as it takes to make a ticket.
 TICKET, UNREMEMBERED, PACED = "ticket", "unremembered", "paced"
-TICKETS = PACED, TICKET, UNREMEMBERED
+# With the PAC of a domain, and with a rule about one of its groups besides, which mod_auth_gssapi knows nothing of.
+OF_32, FOR_RULE = "ticket-of-32", "ticket-for-rule"
+TICKETS = PACED, TICKET, UNREMEMBERED, OF_32, FOR_RULE
+# By Kerberos to stay, in a thousand groups.
+IN_GROUPS, NOT_IN_GROUPS = "in-groups", "not-in-groups"
+OURS = {FOR_RULE, IN_GROUPS}
 
 # Each follows what it is compared with, so that both see the same machine.
 OPERATIONS = (CHALLENGED, STATIC, SIGNED_IN, *TICKETS, CONNECT_ONCE, CONNECT_TWICE, SIGN_IN)
@@ -37,11 +42,16 @@ FILES = 8192
 # Instructions are the difference between few rounds and so many more: enough to drown what threads
 # do at start, more or less often.
 FEW_ROUNDS = 20
-MORE_ROUNDS = {STATIC: 2000, CHALLENGED: 2000, SIGNED_IN: 2000, PACED: 500, TICKET: 200, UNREMEMBERED: 200,
-               CONNECT_ONCE: 200, CONNECT_TWICE: 200, SIGN_IN: 200}
+MORE_ROUNDS = {STATIC: 2000, CHALLENGED: 2000, SIGNED_IN: 2000, PACED: 500, TICKET: 200, UNREMEMBERED: 200, OF_32: 200,
+               FOR_RULE: 200, CONNECT_ONCE: 200, CONNECT_TWICE: 200, SIGN_IN: 200}
 
 CORES = sorted(os.sched_getaffinity(0))
 SERVERS_CORE, CLIENTS_CORE = CORES[0], CORES[-1]
+
+
+def can(kind, operation):
+    """Whether this server knows what that is about."""
+    return kind is not PEER or operation not in OURS
 
 
 class Client:
@@ -97,30 +107,37 @@ def times(program, directory):
         for kind in KINDS:
             server = stack.enter_context(Server(kind, directory, SERVERS_CORE))
             clients[kind.name] = stack.enter_context(Client(program, server))
+        def each():
+            for kind in KINDS:
+                yield from (((kind.name, operation), clients[kind.name])
+                            for operation in OPERATIONS if can(kind, operation))
+
         for _ in range(REPETITIONS):
-            for name, client in clients.items():
-                for operation in OPERATIONS:
-                    cpu.setdefault((name, operation), []).append(client.cpu(operation))
+            for (name, operation), client in each():
+                cpu.setdefault((name, operation), []).append(client.cpu(operation))
         for _ in range(LATENCY_REPETITIONS):
-            for name, client in clients.items():
-                for operation in OPERATIONS:
-                    latency.setdefault((name, operation), []).append(client.latency(operation))
+            for (name, operation), client in each():
+                latency.setdefault((name, operation), []).append(client.latency(operation))
     return cpu, latency
 
 
 def memory(program, directory):
-    """Bytes of an idle signed-in connection beyond one that sent the same, by server: a list of repetitions."""
-    def held(kind, operation):
+    """Bytes of an idle signed-in connection beyond one that sent the same, by (server, operation)."""
+    def held(kind, operation, first):
         with Server(kind, directory, SERVERS_CORE) as server, Client(program, server) as client:
             # What happens once in a process has happened: also a sign-in, for its token.
-            client.order("hold", SIGNED_IN, HELD // 20)
+            client.order("hold", first, HELD // 20)
             client.order("hold", operation, HELD // 20)
             before = server.memory()
             client.order("hold", operation, HELD)
             return (server.memory() - before) / HELD
 
-    return {kind.name: [held(kind, SIGNED_IN) - held(kind, NOT_SIGNED_IN) for _ in range(HELD_REPETITIONS)]
-            for kind in KINDS}
+    def beyond(kind, operation, base):
+        return [held(kind, operation, operation) - held(kind, base, operation) for _ in range(HELD_REPETITIONS)]
+
+    return {(kind.name, operation): beyond(kind, operation, base)
+            for operation, base in ((SIGNED_IN, NOT_SIGNED_IN), (IN_GROUPS, NOT_IN_GROUPS))
+            for kind in KINDS if can(kind, operation)}
 
 
 def instructions(program, directory):
@@ -141,7 +158,7 @@ def instructions(program, directory):
         more = MORE_ROUNDS[operation]
         return (total(kind, operation, FEW_ROUNDS + more) - total(kind, operation, FEW_ROUNDS)) / more
 
-    wanted = [(kind, operation) for kind in KINDS for operation in OPERATIONS]
+    wanted = [(kind, operation) for kind in KINDS for operation in OPERATIONS if can(kind, operation)]
     with ThreadPoolExecutor(len(CORES)) as pool:
         return {(kind.name, operation): [count]
                 for (kind, operation), count in zip(wanted, pool.map(each, wanted))}
@@ -169,7 +186,7 @@ class OthersTime:
 
 @dataclass
 class Measured:
-    """Samples by (server, operation); those of memory by server. Times in nanoseconds."""
+    """Samples by (server, operation). Times in nanoseconds."""
 
     cpu: dict
     latency: dict
@@ -190,6 +207,8 @@ def measure():
         program = build(directory)
         # Known to servers and clients alike.
         os.environ.update(realm.write(directory))
+        os.environ.update({"CACHE_OF_32": f"FILE:{directory}/cache-of-32",
+                           "CACHE_OF_1000": f"FILE:{directory}/cache-of-1000"})
         others = OthersTime()
         cpu, latency = times(program, directory)
         held = memory(program, directory)

@@ -12,6 +12,9 @@
  *     hold OPERATION COUNT      opens connections, does the operation once on
  *                               each, and keeps them
  *
+ * Tickets are in the caches that the variables KRB5CCNAME, CACHE_OF_32 and
+ * CACHE_OF_1000 name; the PACs of the others tell so many groups.
+ *
  * WIDTH connections go through a round in step: all ask, all are answered, and
  * only then do they compute their tokens, so that the server has work for all
  * of them before it can sleep, and none while the client computes. The client
@@ -48,9 +51,11 @@
 typedef struct leg {
     const char *folder;
     enum token {
-        NONE, NEGOTIATE, AUTHENTICATE, FORMER_AUTHENTICATE, TICKET,
+        NONE, NEGOTIATE, AUTHENTICATE, TICKET, TICKET_OF_32, TICKET_OF_1000,
         /* Made, but not sent. */
-        UNSENT_TICKET
+        UNSENT_TICKET,
+        /* The last of these, sent again. */
+        FORMER
     } token;
     int status;
 } leg;
@@ -60,7 +65,11 @@ typedef struct leg {
 #define SIGNED_IN {"shut", NONE, 200}
 #define SIGN_IN {"shut", NEGOTIATE, 401}, {"shut", AUTHENTICATE, 200}
 /* The same requests and answers, where nobody looks at the tokens. */
-#define NO_SIGN_IN {"gone", NEGOTIATE, 401}, {"open", FORMER_AUTHENTICATE, 200}
+#define NO_SIGN_IN {"gone", NEGOTIATE, 401}, {"open", FORMER, 200}
+
+/* Who is in a thousand groups, and is let in for one of them. */
+#define IN_GROUPS {"groups", TICKET_OF_1000, 200}, {"groups", NONE, 200}
+#define NOT_IN_GROUPS {"open", FORMER, 200}, STATIC
 
 /* Lists of legs end where folder is NULL. */
 typedef struct operation {
@@ -79,6 +88,10 @@ static const operation operations[] = {
     {"paced", {STATIC}, {{"open", UNSENT_TICKET, 200}}, false},
     {"ticket", {STATIC}, {{"ticket", TICKET, 200}}, false},
     {"unremembered", {STATIC}, {{"unremembered", TICKET, 200}}, false},
+    {"ticket-of-32", {STATIC}, {{"unremembered", TICKET_OF_32, 200}}, false},
+    {"ticket-for-rule", {STATIC}, {{"rule", TICKET_OF_32, 200}}, false},
+    {"in-groups", {IN_GROUPS}, {{"groups", NONE, 200}}, false},
+    {"not-in-groups", {NOT_IN_GROUPS}, {STATIC}, false},
     {"not-signed-in", {NO_SIGN_IN, STATIC}, {STATIC}, false},
     {"connect-once", {{0}}, {STATIC}, true},
     {"connect-twice", {{0}}, {STATIC, STATIC}, true},
@@ -197,12 +210,30 @@ open_connection(connection *connection)
     }
 }
 
+/* Each cache is looked into once. */
+static void
+write_ticket(enum token kind, ntlm_field *field)
+{
+    static const char *const caches[] = {
+        [TICKET] = "KRB5CCNAME",
+        [TICKET_OF_32] = "CACHE_OF_32",
+        [TICKET_OF_1000] = "CACHE_OF_1000",
+        [UNSENT_TICKET] = "KRB5CCNAME",
+    };
+    static krb5_client *clients[sizeof caches / sizeof caches[0]];
+
+    if (clients[kind] == NULL) {
+        clients[kind] = krb5_client_new("HTTP/www.demo.test@DEMO.TEST",
+                                        getenv(caches[kind]));
+    }
+    krb5_client_write(clients[kind], field->value, sizeof field->value);
+}
+
 static void
 prepare(connection *connection, const leg *leg)
 {
     static const char name[] = "\r\nWWW-Authenticate: NTLM ";
     static ntlm_field former;
-    static krb5_client *kerberos;
     const char *value;
 
     switch (leg->token) {
@@ -226,20 +257,20 @@ prepare(connection *connection, const leg *leg)
         former = connection->token;
         break;
 
-    case FORMER_AUTHENTICATE:
+    case FORMER:
         connection->token = former;
         break;
 
     case TICKET:
+    case TICKET_OF_32:
+    case TICKET_OF_1000:
+        write_ticket(leg->token, &connection->token);
+        former = connection->token;
+        break;
+
     case UNSENT_TICKET:
-        if (kerberos == NULL) {
-            kerberos = krb5_client_new("HTTP/www.demo.test@DEMO.TEST");
-        }
-        krb5_client_write(kerberos, connection->token.value,
-                          sizeof connection->token.value);
-        if (leg->token == UNSENT_TICKET) {
-            connection->token.value[0] = '\0';
-        }
+        write_ticket(leg->token, &connection->token);
+        connection->token.value[0] = '\0';
         break;
     }
 }
@@ -248,7 +279,7 @@ static void
 ask(connection *connection, const leg *leg)
 {
     bool has_token = connection->token.value[0] != '\0';
-    char request[8192];
+    char request[sizeof fields + sizeof connection->token.value + 256];
     int len = snprintf(request, sizeof request,
                        "GET /%s/file HTTP/1.1\r\n%s%s%s%s\r\n",
                        leg->folder, fields, has_token ? "Authorization: " : "",
@@ -315,7 +346,8 @@ be_answered(connection *connection, const leg *leg)
     {
         fail("%d was expected, not: %s", leg->status, connection->answer);
     }
-    if (leg->token == TICKET
+    if ((leg->token == TICKET || leg->token == TICKET_OF_32
+         || leg->token == TICKET_OF_1000)
         && strcasestr(connection->answer, "\r\nWWW-Authenticate: Negotiate ")
            == NULL)
     {

@@ -4,7 +4,8 @@ import math
 import statistics
 
 import figures
-from figures import CHALLENGED, CONNECT_ONCE, CONNECT_TWICE, PACED, SIGN_IN, SIGNED_IN, STATIC, TICKET, UNREMEMBERED
+from figures import (CHALLENGED, CONNECT_ONCE, CONNECT_TWICE, FOR_RULE, IN_GROUPS, OF_32, PACED, SIGN_IN, SIGNED_IN,
+                     STATIC, TICKET, UNREMEMBERED)
 from servers import HTTPD, KINDS, PEER
 
 # What an operation costs, or what it costs beyond another one.
@@ -19,8 +20,14 @@ ROWS = (
     (SIGNED_IN, STATIC, "**request of a client that has signed in**, beyond a static one", "0.5 µs on nginx"),
     (TICKET, PACED, "**Kerberos sign-in per request**, beyond a static one after as long", "50 µs, httpd 60 µs"),
     (UNREMEMBERED, PACED, "**the same without replay cache**", "40 µs, httpd 50 µs"),
+    (OF_32, PACED, "the same with a domain's PAC, of 32 groups", ""),
+    (FOR_RULE, OF_32, "**a rule about one of these groups**, beyond that", "8 µs"),
 )
-MEMORY_ROW = ("**memory of an idle connection that has signed in**, beyond one that has not, in bytes", "1024 bytes")
+MEMORY_ROWS = (
+    (SIGNED_IN, "**memory of an idle connection that has signed in**, beyond one that has not, in bytes"),
+    (IN_GROUPS, "**the same by Kerberos**, of a user of 1,000 groups, let in for one of them"),
+)
+MEMORY_BUDGET = "1024 bytes"
 LATENCY_ROWS = (
     (STATIC, "static request, connection kept"),
     (SIGNED_IN, "request of a client that has signed in"),
@@ -29,8 +36,11 @@ LATENCY_ROWS = (
     (PACED, "static request, after as long as the client takes for a ticket"),
     (TICKET, "Kerberos sign-in per request, connection kept"),
     (UNREMEMBERED, "the same without replay cache"),
+    (OF_32, "the same with a domain's PAC, of 32 groups"),
+    (FOR_RULE, "the same with a rule about one of these groups"),
 )
 
+NOTHING = "–"
 HEAD = ("operation", "nginx", "httpd", "httpd with mod_auth_gssapi", "times ours", "budget")
 
 
@@ -44,7 +54,7 @@ The median and the middle half of {figures.REPETITIONS} repetitions of {figures.
 Memory (Pss) is that
 of {figures.HELD} connections; those that have not signed in sent and got the same.
 
-{table(HEAD, [*rows(measured.cpu, microseconds), memory_row(measured.memory)])}
+{table(HEAD, [*rows(measured.cpu, microseconds), *memory_rows(measured.memory)])}
 ### Instructions of the server for an operation
 
 Counted by callgrind, one connection at a time, without the kernel's: these repeat on a busy machine, too.
@@ -60,26 +70,31 @@ is not counted.
 
 def rows(samples, form):
     for operation, base, what, budget in ROWS:
-        row = {kind: samples[kind.name, operation] for kind in KINDS}
+        row = {kind: samples[kind.name, operation] for kind in KINDS if (kind.name, operation) in samples}
         if base:
-            row = {kind: [a - b for a, b in zip(row[kind], samples[kind.name, base])] for kind in KINDS}
-        times = ratio(row[PEER], row[HTTPD]) if base else ""
-        yield [what, *(form(row[kind]) for kind in KINDS), times, budget]
+            row = {kind: [a - b for a, b in zip(row[kind], samples[kind.name, base])] for kind in row}
+        yield [what, *cells(row, form), ratio(row) if base else "", budget]
 
 
-def memory_row(samples):
-    what, budget = MEMORY_ROW
-    cells = (plain(samples[kind.name]) for kind in KINDS)
-    return [what, *cells, ratio(samples[PEER.name], samples[HTTPD.name]), budget]
+def memory_rows(samples):
+    for operation, what in MEMORY_ROWS:
+        row = {kind: samples[kind.name, operation] for kind in KINDS if (kind.name, operation) in samples}
+        yield [what, *cells(row, plain), ratio(row), MEMORY_BUDGET]
+
+
+def cells(row, form):
+    return (form(row[kind]) if kind in row else NOTHING for kind in KINDS)
 
 
 def latency_rows(samples):
     for operation, what in LATENCY_ROWS:
-        cells = []
-        for kind in KINDS:
-            p50, p99 = (statistics.median(column) / 1000 for column in zip(*samples[kind.name, operation]))
-            cells.append(f"{p50:.0f}, {p99:.0f}")
-        yield [what, *cells]
+        row = {kind: samples[kind.name, operation] for kind in KINDS if (kind.name, operation) in samples}
+        yield [what, *cells(row, half_and_most)]
+
+
+def half_and_most(samples):
+    p50, p99 = (statistics.median(column) / 1000 for column in zip(*samples))
+    return f"{p50:.0f}, {p99:.0f}"
 
 
 def table(head, body):
@@ -87,11 +102,11 @@ def table(head, body):
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def ratio(peer, ours):
-    """How many times as much the peer takes, if both can be told from nothing."""
-    if not (is_clear(peer) and is_clear(ours)):
-        return "–"
-    times = statistics.median(peer) / statistics.median(ours)
+def ratio(row):
+    """How many times as much the peer takes as our module beside it, if both can be told from nothing."""
+    if PEER not in row or not (is_clear(row[PEER]) and is_clear(row[HTTPD])):
+        return NOTHING
+    times = statistics.median(row[PEER]) / statistics.median(row[HTTPD])
     return f"{times:.{0 if times >= 10 else 1}f}×"
 
 

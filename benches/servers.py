@@ -123,7 +123,7 @@ class Server:
 def prepare(directory, keytab):
     """Writes what is served and who may sign in. The workers are not root."""
     directory.chmod(0o755)
-    for folder in ("open", "shut", "ticket", "unremembered"):
+    for folder in ("open", "shut", "ticket", "unremembered", "rule", "groups"):
         (directory / "htdocs" / folder).mkdir(parents=True)
         (directory / "htdocs" / folder / "file").write_text("A static file, as small as they come.\n" * 10)
     for name, data in (("accounts", ACCOUNTS.encode()), ("accounts-peer", PEER_ACCOUNTS.encode()),

@@ -194,7 +194,7 @@ prepare_ticket(connection *connection)
     static krb5_client *client;
 
     if (client == NULL) {
-        client = krb5_client_new(SERVICE);
+        client = krb5_client_new(SERVICE, NULL);
     }
     connection->authorization.data = connection->field.value;
     connection->authorization.len = krb5_client_write(client, connection->field.value,

@@ -40,16 +40,19 @@ check(const char *call, OM_uint32 major, OM_uint32 minor, OM_uint32 expected)
 
 /* In memory a ticket is found sooner. It stays there without a context. */
 static const char *
-cache_in_memory(void)
+copy_in_memory(const char *cache)
 {
-    static const char name[] = "MEMORY:client";
+    static unsigned copies;
+    static char name[32];
     krb5_context context = NULL;
     krb5_ccache file, memory;
     krb5_principal owner;
     krb5_error_code code;
 
+    snprintf(name, sizeof name, "MEMORY:%u", copies++);
     if ((code = krb5_init_context(&context)) != 0
-        || (code = krb5_cc_default(context, &file)) != 0
+        || (code = cache == NULL ? krb5_cc_default(context, &file)
+                                 : krb5_cc_resolve(context, cache, &file)) != 0
         || (code = krb5_cc_get_principal(context, file, &owner)) != 0
         || (code = krb5_cc_resolve(context, name, &memory)) != 0
         || (code = krb5_cc_initialize(context, memory, owner)) != 0
@@ -67,11 +70,11 @@ cache_in_memory(void)
 }
 
 krb5_client *
-krb5_client_new(const char *service)
+krb5_client_new(const char *service, const char *cache)
 {
     krb5_client *client = calloc(1, sizeof *client);
     gss_buffer_desc text = {strlen(service), (void *) service};
-    gss_key_value_element_desc ccache = {"ccache", cache_in_memory()};
+    gss_key_value_element_desc ccache = {"ccache", copy_in_memory(cache)};
     gss_key_value_set_desc store = {1, &ccache};
     gss_OID_set_desc mechs = {1, &krb5};
     gss_name_t name;

@@ -1,6 +1,6 @@
 /*
  * The client's side of Kerberos over HTTP: what `curl --negotiate` sends. The
- * ticket is in the cache that the variable KRB5CCNAME names.
+ * ticket is in a cache that is there already.
  */
 
 #ifndef KRB5_CLIENT_H
@@ -12,10 +12,11 @@
 typedef struct krb5_client krb5_client;
 
 /*
- * For a service such as "HTTP/www.demo.test@DEMO.TEST", with a ticket that is
- * there already. Ends the program with what the library says if that fails.
+ * For a service such as "HTTP/www.demo.test@DEMO.TEST", with the ticket of a
+ * cache, by default of the one that the variable KRB5CCNAME names. Ends the
+ * program with what the library says if that fails.
  */
-krb5_client *krb5_client_new(const char *service);
+krb5_client *krb5_client_new(const char *service, const char *cache);
 
 /*
  * Writes a value of Authorization, ended by NUL: an AP-REQ in SPNEGO, with the
