@@ -15,6 +15,8 @@ import ldb
 import samba.dckeytab  # noqa: F401: gives Net its export_keytab
 from samba import dsdb, param, samdb
 from samba.auth import system_session
+from samba.dcerpc import security
+from samba.ndr import ndr_pack
 from samba.net import Net
 from samba.provision import FILL_FULL, provision
 
@@ -30,7 +32,7 @@ NO_HOURS = bytes(21)
 def main():
     directory = Directory()
     remote.serve({name: getattr(directory, name) for name in
-                  ("make", "find", "read", "write", "unlock", "set_password", "add_user", "set_member", "keytab")})
+                  ("make", "find", "read", "sids", "write", "unlock", "set_password", "add_user", "set_member", "keytab")})
 
 
 class Directory:
@@ -77,6 +79,12 @@ class Directory:
         """The values of each attribute, as text or, where they are none, as bytes; SIDs are text."""
         (found,) = self.sam.search(self.sam.domain_dn(), expression=self.filter(account), attrs=attributes)
         return {name: [self.value(name, one) for one in found.get(name, [])] for name in attributes}
+
+    def sids(self, pattern):
+        """Of all accounts whose names fit a pattern with asterisks, by name."""
+        found = self.sam.search(self.sam.domain_dn(), expression=f"(sAMAccountName={pattern})",
+                                attrs=["sAMAccountName", "objectSid"])
+        return {str(one["sAMAccountName"]): self.value("objectSid", one["objectSid"][0]) for one in found}
 
     def write(self, account, attributes, bypass=False):
         """Replaces the values of each attribute; None removes it. bypass: also what only the server may write."""
@@ -175,6 +183,11 @@ class Directory:
         for name, members in accounts.LOCAL_GROUPS.items():
             self.sam.newgroup(name, grouptype=dsdb.GTYPE_SECURITY_DOMAIN_LOCAL_GROUP)
             self.sam.add_remove_group_members(name, members)
+        groupie = str(self.dn("groupie"))
+        for name in accounts.GROUPS_OF_GROUPIE:
+            self.sam.add({"dn": f"CN={name},CN=Users,{self.sam.domain_dn()}", "objectClass": "group",
+                          "sAMAccountName": name, "member": groupie})
+        self.write("groupie", {"sIDHistory": ndr_pack(security.dom_sid(accounts.FORMER_SID))})
 
     def name_controller(self):
         """The names that the controller's own service would register, which is off."""

@@ -443,6 +443,10 @@ class Domain:
         """Of a user or a group."""
         return self.read(account, "objectSid")["objectSid"][0]
 
+    def sids(self, pattern):
+        """Of all whose names fit a pattern with asterisks, by name."""
+        return self.dc.directory.call("sids", pattern=pattern)
+
     # Faults
 
     @property

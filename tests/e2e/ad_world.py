@@ -26,6 +26,7 @@ from domain import Domain  # noqa: E402
 
 AD_ALICE = Account(DOMAIN, "alice", PASSWORD)
 AD_BOB = Account(DOMAIN, "bob", PASSWORD)
+AD_GROUPIE = Account(DOMAIN, "groupie", PASSWORD)
 AD_UMLAUT = Account(DOMAIN, UMLAUT, PASSWORD)
 
 

@@ -87,3 +87,27 @@ def with_group(pac, old, new):
     attributes = struct.pack("<I", 7)
     assert pac.count(struct.pack("<I", old) + attributes) == 1
     return pac.replace(struct.pack("<I", old) + attributes, struct.pack("<I", new) + attributes)
+
+
+def with_former_sid(pac, sid):
+    """With a SID of another domain (sIDHistory) in the place of the one of ExtraSids that Samba writes, S-1-18-1."""
+    kinds = [struct.unpack_from("<I", pac, 8 + 16 * at)[0] for at in range(*struct.unpack_from("<I", pac))]
+    contents = {kind: pac[start:start + size] for kind in kinds for start, size in [buffer(pac, kind)]}
+    revision, authority, *subs = (int(part) for part in sid.split("-")[1:])
+    written = struct.pack(f"<IBB6s{len(subs)}I", len(subs), revision, len(subs), authority.to_bytes(6, "big"), *subs)
+    asserted = struct.pack("<IBB6sI", 1, 1, 1, (18).to_bytes(6, "big"), 1)
+    info = contents[LOGON_INFO]
+    assert info.count(asserted) == 1
+    body = info[16:].replace(asserted, written)
+    body += bytes(-len(body) % 8)
+    contents[LOGON_INFO] = info[:8] + struct.pack("<I", len(body)) + info[12:16] + body
+    return assembled(contents)
+
+
+def assembled(contents):
+    """PACTYPE (MS-PAC 2.3) of buffers by their types."""
+    head, body = struct.pack("<II", len(contents), 0), b""
+    for kind, octets in contents.items():
+        head += struct.pack("<IIQ", kind, len(octets), 8 + 16 * len(contents) + len(body))
+        body += octets + bytes(-len(octets) % 8)
+    return head + body

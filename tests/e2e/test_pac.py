@@ -9,10 +9,10 @@ from impacket.krb5.crypto import Key
 from impacket.krb5.pac import KERB_VALIDATION_INFO
 
 import ad_world
-from accounts import REALM, WWW
+from accounts import FORMER_SID, REALM, WWW
 from conftest import make_server
 from krb5_client import environment
-from pac_forge import LOGON_INFO, Forged, buffer, with_group
+from pac_forge import LOGON_INFO, Forged, buffer, with_former_sid, with_group
 from servers import Httpd, Nginx
 from test_groups import WORKER, member_server
 
@@ -138,6 +138,17 @@ def test_who_has_the_services_key_chooses_the_groups(plain_site, forge):
     assert forge.show(plain_site, bob, "all-staff") == 200
 
 
+def test_who_came_from_another_domain_is_still_in_its_groups(plain_site, forge):
+    """sIDHistory, as Windows's controllers tell it; Samba's have the attribute and do not tell it."""
+    bob = forge.open("bob")
+    former = with_former_sid(bob.pac, FORMER_SID)
+    bob.put(former)
+    assert forge.show(plain_site, bob, "former") == 403
+    bob.put(bob.sign(former))
+    assert forge.show(plain_site, bob, "former") == 200
+    assert forge.show(plain_site, bob, "all-staff") == 200
+
+
 def groups_by_impacket(pac):
     """The SIDs that count for access, as another decoder reads them."""
     start, size = buffer(pac, LOGON_INFO)
@@ -155,13 +166,13 @@ def groups_by_impacket(pac):
     return sids
 
 
-@pytest.mark.parametrize("user", ["alice", "bob"])
+@pytest.mark.parametrize("user", ["alice", "bob", "groupie"])
 def test_it_is_read_as_others_read_it(domain, plain_site, forge, user):
     ticket = forge.open(user)
     with environment(KRB5CCNAME=f"FILE:{ticket.write(forge.folder / 'same')}",
                      KRB5_CONFIG=str(domain.member.krb5_conf)):
         done = domain.member.run(["curl", "--silent", "--negotiate", "--user", ":",
-                                  f"http://{WWW}:{plain_site.port}/sids/x"])
-    told = json.loads(json.loads(done.stdout)["headers"]["x-groups"])
+                                  f"http://{WWW}:{plain_site.port}/many-sids/x"])
+    told = json.loads(done.stdout)["headers"]["x-groups"].split(",")
     assert set(told) == groups_by_impacket(ticket.pac)
     assert len(told) == len(set(told)) > 3
