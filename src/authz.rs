@@ -29,9 +29,16 @@ pub struct Require {
 pub struct Rule {
     /// Where it stands.
     place: Option<Arc<str>>,
-    /// Whether all that it names is needed.
-    every: bool,
+    among: Among,
     what: What,
+}
+
+/// How much of what a rule names has to be true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Among {
+    One,
+    All,
+    None,
 }
 
 /// What a rule asks for.
@@ -64,6 +71,9 @@ pub trait Somebody {
     /// Whether they are in this group.
     fn is_in(&self, group: &GroupName) -> Truth;
 
+    /// Whether there is such a group. Asked about groups that they are not in.
+    fn knows(&self, group: &GroupName) -> bool;
+
     /// Whether this is theirs, or that of one of their groups.
     fn has_sid(&self, sid: &Sid) -> Truth;
 }
@@ -73,9 +83,9 @@ impl Require {
     pub fn read(words: &[&str], place: Option<Arc<str>>) -> Result<Self, String> {
         match *words {
             ["all"] => Ok(Self { every: true, rules: Vec::new() }),
-            ["all", ref words @ ..] => Rule::read(words, true, place).map(Self::from),
-            [] => Err("needs an argument".to_owned()),
-            _ => Rule::read(words, false, place).map(Self::from),
+            ["all", ref words @ ..] => Rule::read(words, Among::All, place).map(Self::from),
+            ["not", ref words @ ..] => Rule::read(words, Among::None, place).map(Self::from),
+            _ => Rule::read(words, Among::One, place).map(Self::from),
         }
     }
 
@@ -142,17 +152,19 @@ fn combine(every: bool, each: impl Iterator<Item = Truth>) -> Truth {
 }
 
 impl Rule {
-    fn read(words: &[&str], every: bool, place: Option<Arc<str>>) -> Result<Self, String> {
+    fn read(words: &[&str], among: Among, place: Option<Arc<str>>) -> Result<Self, String> {
         let (kind, names) = words.split_first().ok_or("needs an argument")?;
         let what = match *kind {
-            "valid-user" if names.is_empty() && !every => What::ValidUser,
+            "valid-user" if names.is_empty() && among == Among::One => What::ValidUser,
             "valid-user" => return Err("valid-user stands by itself".to_owned()),
             "user" => What::User(names.iter().map(|&name| name.to_owned()).collect()),
             "group" => What::Group(names.iter().map(|name| GroupName::new(name)).collect()),
             "sid" => What::Sid(names.iter().map(|name| sid(name)).collect::<Result<_, _>>()?),
             kind => {
                 let kind = names::Escaped(kind);
-                return Err(format!("\"{kind}\" is not one of valid-user, user, group, sid, all"));
+                return Err(format!(
+                    "\"{kind}\" is not one of valid-user, user, group, sid, all, not"
+                ));
             }
         };
         if names.is_empty() && !matches!(what, What::ValidUser) {
@@ -161,18 +173,38 @@ impl Rule {
         if let Some(bad) = names.iter().find(|name| !names::is_acceptable(name)) {
             return Err(format!("\"{}\" is no name", names::Escaped(bad)));
         }
-        Ok(Self { place, every, what })
+        Ok(Self { place, among, what })
     }
 
     fn judge(&self, who: &impl Somebody) -> Truth {
         let is = |is: bool| if is { Truth::Yes } else { Truth::No };
         match &self.what {
             What::ValidUser => Truth::Yes,
-            What::User(names) => {
-                combine(self.every, names.iter().map(|name| is(who.is_user(name))))
+            What::User(names) => self.among.judge(names.iter().map(|name| is(who.is_user(name)))),
+            What::Group(groups) => {
+                self.among.judge(groups.iter().map(|group| self.is_in(who, group)))
             }
-            What::Group(groups) => combine(self.every, groups.iter().map(|group| who.is_in(group))),
-            What::Sid(sids) => combine(self.every, sids.iter().map(|sid| who.has_sid(sid))),
+            What::Sid(sids) => self.among.judge(sids.iter().map(|sid| who.has_sid(sid))),
+        }
+    }
+
+    /// Who is to be in none of the groups is not let in by one that is spelled wrong.
+    fn is_in(&self, who: &impl Somebody, group: &GroupName) -> Truth {
+        match who.is_in(group) {
+            Truth::No if self.among == Among::None && !who.knows(group) => {
+                Truth::Unknown(Reason::NotAllowed)
+            }
+            truth => truth,
+        }
+    }
+}
+
+impl Among {
+    fn judge(self, each: impl Iterator<Item = Truth>) -> Truth {
+        match (self, combine(self == Self::All, each)) {
+            (Self::None, Truth::Yes) => Truth::No,
+            (Self::None, Truth::No) => Truth::Yes,
+            (_, truth) => truth,
         }
     }
 }
@@ -190,7 +222,11 @@ impl fmt::Display for Rule {
             What::Group(groups) => groups.iter().map(|one| one.as_str().to_owned()).collect(),
             What::Sid(sids) => sids.iter().map(ToString::to_string).collect(),
         };
-        f.write_str(if self.every { "all " } else { "" })?;
+        f.write_str(match self.among {
+            Among::One => "",
+            Among::All => "all ",
+            Among::None => "not ",
+        })?;
         f.write_str(match self.what {
             What::ValidUser => "valid-user",
             What::User(_) => "user",
@@ -242,6 +278,10 @@ mod tests {
             }
         }
 
+        fn knows(&self, group: &GroupName) -> bool {
+            group.as_str() == "guests"
+        }
+
         fn has_sid(&self, sid: &Sid) -> Truth {
             if sid.to_string() == ALICE { Truth::Yes } else { Truth::No }
         }
@@ -287,6 +327,24 @@ mod tests {
             (&["all", "group secret", "user alice"], unknown),
             (&["group secret late"], Truth::Due),
             (&["group late secret"], Truth::Due),
+            (&["not group staff"], Truth::No),
+            (&["not group guests staff"], Truth::No),
+            (&["not group guests"], Truth::Yes),
+            (&["not user bob"], Truth::Yes),
+            (&["not user bob alice"], Truth::No),
+            (&["not sid S-1-5-21-1-2-3-1104"], Truth::No),
+            (&["not sid S-1-5-21-1-2-3-1105"], Truth::Yes),
+            (&["all", "not user bob", "group staff"], Truth::Yes),
+            (&["all", "not group guests", "group other"], Truth::No),
+            (&["not group guests", "user bob"], Truth::Yes),
+            // Who may be in a group may be kept out for it.
+            (&["not group secret"], unknown),
+            (&["not group late"], Truth::Due),
+            (&["not group secret staff"], Truth::No),
+            (&["all", "not group secret", "user alice"], unknown),
+            // A group that does not exist keeps everybody out, as a wrong name does elsewhere.
+            (&["not group gusts"], Truth::Unknown(Reason::NotAllowed)),
+            (&["all", "not group guests gusts", "user alice"], Truth::Unknown(Reason::NotAllowed)),
         ] {
             assert_eq!(require(lines).unwrap().judge(&Alice), truth, "{lines:?}");
         }
@@ -301,6 +359,12 @@ mod tests {
             &["all", "user alice", "all"],
             &["user"],
             &["all group"],
+            &["not"],
+            &["not valid-user"],
+            &["not group"],
+            &["not all group staff"],
+            &["all not group staff"],
+            &["not not group staff"],
             &["sid alice"],
             &["sid S-1-5"],
             &["alice"],
@@ -315,6 +379,7 @@ mod tests {
         let failing = |lines: &[&str]| require(lines).unwrap().failing(&Alice).to_string();
         assert_eq!(failing(&["user bob", "group x"]), "user bob, group x");
         assert_eq!(failing(&["all", "user alice", "all group x staff"]), "all group x staff");
+        assert_eq!(failing(&["all", "user alice", "not group x staff"]), "not group x staff");
         let spaced = Require::read(&["group", "Domain Admins", "a\"b"], None).unwrap();
         let failing = spaced.failing(&Alice).to_string();
         assert_eq!(failing, r#"group "Domain Admins" a\x22b"#);

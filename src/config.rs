@@ -174,8 +174,8 @@ options! {
         "keep | lower", "keep",
         "Whether names of users are written in lower case.";
     require: Arc<Require> = value::require, Rule,
-        "valid-user | [all] user NAME ... | [all] group NAME ... | [all] sid SID ... | all", "valid-user",
-        "Who may come in of those who have signed in: whom one of the lines lets in, by one of its names, or, after the word all, by all of them; all by itself makes every line needed.",
+        "valid-user | [all | not] user NAME ... | [all | not] group NAME ... | [all | not] sid SID ... | all", "valid-user",
+        "Who may come in of those who have signed in: whom one of the lines lets in, by one of its names, after the word all by all of them, after not by none; all by itself makes every line needed.",
         again value::require_too;
     groups: Option<bool> = value::groups, Rule,
         "off | names | sids", "off",

@@ -1,11 +1,11 @@
 //! An accounts file: one line for each, found by domain and user.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use zeroize::Zeroizing;
 
@@ -71,7 +71,12 @@ impl AccountsFile {
 impl AccountsFile {
     /// Whether some account is in a group of this name.
     pub(crate) fn has_group(&self, name: &GroupName) -> bool {
-        self.value().groups.iter().any(|groups| groups.has_name(name) == Some(true))
+        let table = self.value();
+        let names = table.group_names.get_or_init(|| {
+            let each = table.groups.iter().filter_map(|groups| groups.names()).flatten();
+            each.map(|name| GroupName::new(name.as_str())).collect()
+        });
+        names.contains(name)
     }
 
     /// The groups of an account, if there is such an account.
@@ -93,7 +98,7 @@ impl Accounts for Arc<AccountsFile> {
 
 /// One random hash per process. It is made with the first table, which is before servers fork.
 fn decoy() -> &'static Secret<16> {
-    static DECOY: std::sync::OnceLock<Secret<16>> = std::sync::OnceLock::new();
+    static DECOY: OnceLock<Secret<16>> = OnceLock::new();
     DECOY.get_or_init(|| {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).expect("the system has random bytes at start");
@@ -107,6 +112,8 @@ pub struct Table {
     accounts: HashMap<Box<[u16]>, Arc<Account>>,
     /// Those that some account is in.
     groups: Vec<Arc<Groups>>,
+    /// The names of these, once somebody asks.
+    group_names: OnceLock<HashSet<GroupName>>,
 }
 
 /// What many accounts have in common, and share.
@@ -183,7 +190,8 @@ impl Table {
                 return Err(error(format!("\"{name}\" has a line above already")));
             }
         }
-        Ok(Self { accounts, groups: shared.groups.into_values().collect() })
+        let groups = shared.groups.into_values().collect();
+        Ok(Self { accounts, groups, group_names: OnceLock::new() })
     }
 
     fn find(

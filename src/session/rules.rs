@@ -72,6 +72,17 @@ impl Somebody for Visitor<'_> {
         }
     }
 
+    fn knows(&self, name: &GroupName) -> bool {
+        match self.groups().map(|groups| groups.sids()) {
+            Ok(None) => self.scope.members.as_ref().is_some_and(|file| file.has_group(name)),
+            Ok(Some(_)) => {
+                let names = self.scope.group_names.as_ref();
+                names.and_then(|names| names.sid(name)).is_some_and(|known| known.found.is_some())
+            }
+            Err(_) => false,
+        }
+    }
+
     fn has_sid(&self, sid: &Sid) -> Truth {
         match self.groups() {
             Ok(groups) => truth(groups.has_sid(sid)),

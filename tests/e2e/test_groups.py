@@ -26,6 +26,7 @@ PLACES = {
     "web-admins": {"alice"}, "qualified": {"alice"}, "all-staff": {"alice", "bob"}, "web-local": {"alice"},
     "spaced": set(ACCOUNTS), "crowd": {"groupie"}, "former": set(), "sid": {"alice"}, "own-sid": {"bob"}, "unknown": set(), "a-user-is-no-group": set(),
     "any": {"alice", "bob"}, "both": {"alice"}, "all": {"alice"}, "user": {"alice"}, "moved": {"alice"},
+    "not-admins": {"bob", "groupie"}, "none-of": {"groupie"}, "not-unknown": set(), "not-not": {"alice"},
 }
 
 
@@ -191,10 +192,23 @@ def test_a_group_that_nobody_knows_is_told_at_start(domain, running, name):
     path.write_text(server.configuration.read_text())
     with environment(**server.environment(for_test=True) or {}):
         said = domain.member.run([*server.command(path), "-t"]).stderr
-    (line,) = [line for line in said.splitlines() if "web-admnis" in line]
-    assert 'no group is called "web-admnis": nobody comes in by this rule' in line
-    assert f"tested-{name}.conf:" in line
+    lines = [line for line in said.splitlines() if "web-admnis" in line]
+    assert len(set(lines)) == len(lines) == 2
+    for line in lines:
+        assert 'no group is called "web-admnis": nobody comes in by this rule' in line
+        assert f"tested-{name}.conf:" in line
     assert "web-local" not in said
+
+
+def test_a_rule_that_may_be_negated_elsewhere_is_no_rule(running):
+    """An alias could stand after "not", which its provider is not told."""
+    server = running["httpd"]
+    alias = "<AuthzProviderAlias negotiate-group staff all-staff>\n</AuthzProviderAlias>\n"
+    with environment(**server.environment(for_test=True) or {}):
+        status, said = server.test(server.configuration.read_text() + alias)
+    assert status != 0
+    assert 'negotiate-group has no alias: whether "not" stands before it must be known' in said
+    assert re.search(r"line \d+ of .*tested-httpd.conf", said)
 
 
 def test_a_change_counts_with_the_next_sign_in_and_the_next_ticket(domain, plain_site, tickets):

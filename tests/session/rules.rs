@@ -32,6 +32,9 @@ fn rules_let_in_whom_they_name() {
         ("require all\nrequire group staff\nrequire user DEMO\\alice", [true, false]),
         ("require all group staff other", [false, false]),
         ("require sid S-1-5-21-1-2-3-1104", [false, false]),
+        ("require not group STAFF", [false, true]),
+        ("require not group staff typo", [false, false]),
+        ("require all\nrequire not user DEMO\\bob\nrequire group staff", [true, false]),
     ] {
         let config = site.config(rules);
         for (client, lets_in, name) in
