@@ -1,11 +1,13 @@
 //! The groups that somebody is in: by their names, as a file has them, or by their security
 //! identifiers, as a domain has. What connections have in common, they share.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -60,7 +62,50 @@ fn hash(name: &str) -> u64 {
 /// The groups of one user, or of several that are in the same.
 pub struct Groups {
     members_of: MembersOf,
-    lists: Mutex<Vec<(ListForm, Arc<List>)>>,
+    lists: Mutex<Vec<Written>>,
+}
+
+/// A list that was asked for.
+struct Written {
+    form: ListForm,
+    by: Option<Origin>,
+    list: Arc<List>,
+}
+
+/// What told the names of groups, and until when it is not asked again.
+#[derive(Clone)]
+pub struct Origin {
+    source: Weak<dyn Any + Send + Sync>,
+    until: Option<Instant>,
+}
+
+impl Origin {
+    /// Of names that are good as long as nothing else is said, or not so long.
+    pub fn new<T: Any + Send + Sync>(source: &Arc<T>, until: Option<Instant>) -> Self {
+        let source: Weak<T> = Arc::downgrade(source);
+        Self { source, until }
+    }
+
+    /// Whether this is what would be asked now.
+    fn is_still(&self, now: &Self) -> bool {
+        // No other can be at its address while this is held.
+        std::ptr::addr_eq(self.source.as_ptr(), now.source.as_ptr())
+            && self.until.is_none_or(|until| Instant::now() < until)
+    }
+
+    fn is_over(&self) -> bool {
+        self.source.strong_count() == 0 || self.until.is_some_and(|until| until <= Instant::now())
+    }
+}
+
+/// What groups are called.
+pub struct Spelling {
+    /// Each.
+    pub names: Vec<Text>,
+    /// What told them; `None` if it was the groups themselves.
+    pub by: Option<Origin>,
+    /// Whether that is all there is to tell: then it is not asked again.
+    pub complete: bool,
 }
 
 enum MembersOf {
@@ -194,28 +239,34 @@ impl Groups {
         }
     }
 
-    /// The list in this form; `spell` tells each group, and whether that is all there is to tell:
-    /// then it is not asked again.
+    /// The list in this form, where `by` would be asked for the names; `spell` asks.
     pub fn list<E>(
         &self,
         form: ListForm,
-        spell: impl FnOnce(&Self) -> Result<(Vec<Text>, bool), E>,
+        by: Option<&Origin>,
+        spell: impl FnOnce(&Self) -> Result<Spelling, E>,
     ) -> Result<Arc<List>, E> {
-        let made = |lists: &[(ListForm, Arc<List>)]| {
-            lists.iter().find(|(of, _)| *of == form).map(|(_, list)| list.clone())
+        let is_same = |known: &Option<Origin>, by: Option<&Origin>| match (known, by) {
+            (Some(known), Some(by)) => known.is_still(by),
+            (known, by) => known.is_none() && by.is_none(),
         };
-        if let Some(list) = made(&self.lists.lock()) {
+        let made = |lists: &[Written], by| {
+            let same = lists.iter().find(|known| known.form == form && is_same(&known.by, by));
+            same.map(|known| known.list.clone())
+        };
+        if let Some(list) = made(&self.lists.lock(), by) {
             return Ok(list);
         }
-        let (each, complete) = spell(self)?;
-        let list = Arc::new(form.write(each));
+        let Spelling { names, by, complete } = spell(self)?;
+        let list = Arc::new(form.write(names));
         if !complete {
             return Ok(list);
         }
         let mut lists = self.lists.lock();
+        lists.retain(|known| !known.by.as_ref().is_some_and(Origin::is_over));
         // Somebody else may have been faster.
-        Ok(made(&lists).unwrap_or_else(|| {
-            lists.push((form, list.clone()));
+        Ok(made(&lists, by.as_ref()).unwrap_or_else(|| {
+            lists.push(Written { form, by, list: list.clone() });
             list
         }))
     }
@@ -351,8 +402,10 @@ mod tests {
         let list = |names: &[&str], form, limit| {
             let form = ListForm { names: true, form, limit };
             let groups = Groups::named(texts(names));
-            let list =
-                groups.list(form, |groups| Ok::<_, ()>((groups.names().unwrap().to_vec(), true)));
+            let list = groups.list(form, None, |groups| {
+                let names = groups.names().unwrap().to_vec();
+                Ok::<_, ()>(Spelling { names, by: None, complete: true })
+            });
             let list = list.unwrap();
             (list.text.as_str().to_owned(), list.len, list.each.len())
         };
@@ -364,5 +417,32 @@ mod tests {
         assert_eq!(list(&[], Form::Json, 99), whole("[]", 0));
         assert_eq!(list(&[], Form::Comma, 99), whole("", 0));
         assert_eq!(list(&["aaaa", "bbbb"], Form::Comma, 8), (String::new(), 9, 2));
+    }
+
+    /// Names are those that would be found now, wherever the same groups have been told before.
+    #[test]
+    fn a_list_is_written_anew_where_names_come_from_elsewhere_or_are_old() {
+        let groups = Groups::known(Sid::parse("S-1-5-21-1-2-3-1104").unwrap(), SidSet::default());
+        let form = ListForm { names: true, form: Form::Comma, limit: 99 };
+        let (one, other) = (Arc::new(1), Arc::new(2));
+        let told = |source: &Arc<i32>, name: &str, until: Option<Instant>, complete| {
+            let by = Origin::new(source, until);
+            let list = groups.list(form, Some(&Origin::new(source, None)), |_| {
+                let names = vec![Text::concat(&[name])];
+                Ok::<_, ()>(Spelling { names, by: Some(by), complete })
+            });
+            list.unwrap().text.as_str().to_owned()
+        };
+        let later = Some(Instant::now() + std::time::Duration::from_secs(3600));
+        assert_eq!(told(&one, "half", later, false), "half");
+        assert_eq!(told(&one, "admins", later, true), "admins");
+        assert_eq!(told(&one, "not asked", later, true), "admins");
+        assert_eq!(told(&other, "users", Some(Instant::now()), true), "users");
+        assert_eq!(told(&other, "others", None, true), "others");
+        assert_eq!(told(&other, "not asked", None, true), "others");
+        drop((one, other));
+        let new = Arc::new(3);
+        assert_eq!(told(&new, "new", None, true), "new");
+        assert_eq!(groups.lists.lock().len(), 1);
     }
 }

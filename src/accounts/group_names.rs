@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Busy, Winbind};
-use crate::groups::GroupName;
+use crate::groups::{GroupName, Origin};
 use crate::job::{Audience, Job};
 use crate::names;
 use crate::sid::{Sid, SidSet};
@@ -61,16 +61,27 @@ impl GroupNames {
         }
     }
 
-    /// The names of groups, as far as they have some that are remembered, and those groups that are
-    /// to be looked up.
-    pub(crate) fn spell(&self, groups: &SidSet) -> (Vec<Text>, Vec<Sid>) {
+    /// The names of groups, as far as they have some that are remembered, those groups that are to
+    /// be looked up, and for how long that is so.
+    pub(crate) fn spell(&self, groups: &SidSet) -> (Vec<Text>, Vec<Sid>, Origin) {
         match self {
-            Self::Winbind(winbind) => winbind.group_names().spell(groups),
+            Self::Winbind(winbind) => {
+                let (known, due, until) = winbind.group_names().spell(groups);
+                (known, due, Origin::new(winbind, until))
+            }
             Self::File(file) => {
                 let table = file.value();
                 let known = groups.iter().filter_map(|sid| table.names.get(&sid).cloned());
-                (known.collect(), Vec::new())
+                (known.collect(), Vec::new(), Origin::new(&table, None))
             }
+        }
+    }
+
+    /// What would tell them now.
+    pub(crate) fn origin(&self) -> Origin {
+        match self {
+            Self::Winbind(winbind) => Origin::new(winbind, None),
+            Self::File(file) => Origin::new(&file.value(), None),
         }
     }
 

@@ -401,7 +401,7 @@ impl Winbind {
     fn find_out(&self, context: &Context, besides: &Besides, groups: &SidSet) {
         let mut wanted = Wanted { names: besides.groups.clone(), sids: Vec::new() };
         if besides.spelled {
-            (_, wanted.sids) = self.group_names.spell(groups);
+            (_, wanted.sids, _) = self.group_names.spell(groups);
         }
         if !wanted.is_empty() && self.look_up_now(&wanted, context).is_err() {
             self.tell(

@@ -9,7 +9,7 @@ use super::{Entrance, Next, Session, Situation, Verdict};
 use crate::accounts::{Besides, GroupNames, Remembered, Wanted};
 use crate::authz::{Authz, Require, Somebody, Truth};
 use crate::config::{Config, Rules, Scope};
-use crate::groups::{GroupName, Groups, List, ListForm};
+use crate::groups::{GroupName, Groups, List, ListForm, Spelling};
 use crate::identity::Identity;
 use crate::names::Escaped;
 use crate::reason::Reason;
@@ -118,7 +118,7 @@ impl<'a> Visitor<'a> {
         let mut line = format!("user \"{name}\" is in ");
         let each = match (groups.sids(), &self.scope.group_names) {
             (Some(sids), Some(names)) => {
-                let (mut known, due) = names.spell(sids);
+                let (mut known, due, _) = names.spell(sids);
                 known.extend(due.iter().map(|sid| sid.to_string().into()));
                 known
             }
@@ -341,10 +341,14 @@ fn list(visitor: &Visitor<'_>, form: ListForm) -> Result<(Option<Told>, Option<S
             return Ok((None, Some(format!("groups of user \"{name}\" are not told: {reason}"))));
         }
     };
-    let list = groups.list(form, |groups| match (groups.sids(), &visitor.scope.group_names) {
-        (Some(sids), Some(names)) if form.names => spell(names, sids, visitor.asking),
-        (Some(_), None) if form.names => Ok((Vec::new(), true)),
-        _ => Ok((spell_sids(groups), true)),
+    let names = visitor.scope.group_names.as_ref().filter(|_| form.names);
+    let by = names.filter(|_| groups.sids().is_some()).map(GroupNames::origin);
+    let list = groups.list(form, by.as_ref(), |groups| match (groups.sids(), names) {
+        (Some(sids), Some(names)) => spell(names, sids, visitor.asking),
+        (Some(_), None) if form.names => {
+            Ok(Spelling { names: Vec::new(), by: None, complete: true })
+        }
+        _ => Ok(Spelling { names: spell_sids(groups), by: None, complete: true }),
     })?;
     let concern = (list.len > form.limit).then(|| {
         format!(
@@ -361,11 +365,10 @@ fn spell(
     names: &GroupNames,
     sids: &crate::sid::SidSet,
     asking: Asking,
-) -> Result<(Vec<Text>, bool), Wanted> {
-    match (names.spell(sids), asking) {
-        ((_, due), Asking::Possible) if !due.is_empty() => {
-            Err(Wanted { names: Vec::new(), sids: due })
-        }
-        ((known, due), _) => Ok((known, due.is_empty())),
+) -> Result<Spelling, Wanted> {
+    let (known, due, by) = names.spell(sids);
+    if asking == Asking::Possible && !due.is_empty() {
+        return Err(Wanted { names: Vec::new(), sids: due });
     }
+    Ok(Spelling { names: known, by: Some(by), complete: due.is_empty() })
 }

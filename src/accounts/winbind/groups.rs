@@ -46,19 +46,24 @@ impl NameCache {
         Some(Remembered { found: known.found, due: known.until <= Instant::now() })
     }
 
-    /// The names that are remembered, and those groups that are to be looked up.
-    pub(crate) fn spell(&self, groups: &SidSet) -> (Vec<Text>, Vec<Sid>) {
+    /// The names that are remembered, those groups that are to be looked up, and when some of the
+    /// others are to be.
+    pub(crate) fn spell(&self, groups: &SidSet) -> (Vec<Text>, Vec<Sid>, Option<Instant>) {
         let now = Instant::now();
         let names = self.names.lock();
         let (mut spelled, mut due) = (Vec::with_capacity(groups.len()), Vec::new());
+        let mut first: Option<Instant> = None;
         for sid in groups.iter() {
             let known = names.get(&sid);
-            if known.is_none_or(|known| known.until <= now) {
-                due.push(sid);
+            match known.map(|known| known.until) {
+                Some(until) if now < until => {
+                    first = Some(first.map_or(until, |first| first.min(until)));
+                }
+                _ => due.push(sid),
             }
             spelled.extend(known.and_then(|known| known.found.clone()));
         }
-        (spelled, due)
+        (spelled, due, first)
     }
 
     /// Takes what was found out about names.
