@@ -16,7 +16,7 @@ pub(crate) use backend::{Busy, Needed};
 pub use entry::{Entry, EntryError};
 pub use file::{AccountsFile, open};
 pub use group_names::{GroupNames, GroupNamesFile, open as open_group_names};
-pub(crate) use group_names::{Remembered, Wanted};
+pub(crate) use group_names::{Remembered, Spelled, Wanted};
 #[cfg(feature = "slow-accounts")]
 pub use slow::SlowFile;
 pub use winbind::Winbind;

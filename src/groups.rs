@@ -143,7 +143,15 @@ pub enum Form {
     Json,
 }
 
+impl Spelling {
+    /// What the groups tell themselves.
+    pub fn of_groups(names: Vec<Text>) -> Self {
+        Self { names, by: None, complete: true }
+    }
+}
+
 /// The groups as they are told.
+#[derive(Default)]
 pub struct List {
     /// Each of them.
     pub each: Box<[Text]>,
@@ -404,7 +412,7 @@ mod tests {
             let groups = Groups::named(texts(names));
             let list = groups.list(form, None, |groups| {
                 let names = groups.names().unwrap().to_vec();
-                Ok::<_, ()>(Spelling { names, by: None, complete: true })
+                Ok::<_, ()>(Spelling::of_groups(names))
             });
             let list = list.unwrap();
             (list.text.as_str().to_owned(), list.len, list.each.len())

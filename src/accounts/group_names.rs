@@ -34,6 +34,18 @@ pub(crate) struct Remembered<T> {
     pub(crate) due: bool,
 }
 
+/// What groups are called.
+pub(crate) struct Spelled {
+    /// The names that are remembered; not every group has one.
+    pub(crate) names: Vec<Text>,
+    /// The groups that are to be looked up, be it once more.
+    pub(crate) due: Vec<Sid>,
+    /// Whether nobody has been asked about some of these yet.
+    pub(crate) lacks: bool,
+    /// Who told it, and for how long it is so.
+    pub(crate) by: Origin,
+}
+
 /// What is to be found out.
 #[derive(Default)]
 pub(crate) struct Wanted {
@@ -61,18 +73,15 @@ impl GroupNames {
         }
     }
 
-    /// The names of groups, as far as they have some that are remembered, those groups that are to
-    /// be looked up, and for how long that is so.
-    pub(crate) fn spell(&self, groups: &SidSet) -> (Vec<Text>, Vec<Sid>, Origin) {
+    /// The names of groups, as far as they are known.
+    pub(crate) fn spell(&self, groups: &SidSet) -> Spelled {
         match self {
-            Self::Winbind(winbind) => {
-                let (known, due, until) = winbind.group_names().spell(groups);
-                (known, due, Origin::new(winbind, until))
-            }
+            Self::Winbind(winbind) => winbind.spell(groups),
             Self::File(file) => {
                 let table = file.value();
-                let known = groups.iter().filter_map(|sid| table.names.get(&sid).cloned());
-                (known.collect(), Vec::new(), Origin::new(&table, None))
+                let names = groups.iter().filter_map(|sid| table.names.get(&sid).cloned());
+                let by = Origin::new(&table, None);
+                Spelled { names: names.collect(), due: Vec::new(), lacks: false, by }
             }
         }
     }

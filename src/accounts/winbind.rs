@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 
-use super::group_names::Wanted;
+use super::group_names::{Spelled, Wanted};
 use super::{Account, Busy};
-use crate::groups::{GroupName, Groups};
+use crate::groups::{GroupName, Groups, Origin};
 use crate::job::{Audience, Job, Jobs};
 use crate::names;
 use crate::ntlm::{Answer, Question, Refused, ServerNames, Vouched};
@@ -205,6 +205,11 @@ impl Winbind {
     /// What is known of groups.
     pub(crate) fn group_names(&self) -> &NameCache {
         &self.group_names
+    }
+
+    /// What groups are called, as far as it is remembered.
+    pub(crate) fn spell(self: &Arc<Self>, groups: &SidSet) -> Spelled {
+        self.group_names.spell(groups, |until| Origin::new(self, until))
     }
 
     /// Looks up names of groups, or what they are the names of.
@@ -401,12 +406,12 @@ impl Winbind {
     fn find_out(&self, context: &Context, besides: &Besides, groups: &SidSet) {
         let mut wanted = Wanted { names: besides.groups.clone(), sids: Vec::new() };
         if besides.spelled {
-            (_, wanted.sids, _) = self.group_names.spell(groups);
+            wanted.sids = self.group_names.due(groups);
         }
         if !wanted.is_empty() && self.look_up_now(&wanted, context).is_err() {
             self.tell(
-                "winbind: names of groups could not be looked up: rules and lists go without those \
-                 that are not known",
+                "winbind: names of groups could not be looked up: rules about those that are not \
+                 known let nobody in, and lists of them are not told",
                 true,
             );
         }

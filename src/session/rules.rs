@@ -6,14 +6,14 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::{Entrance, Next, Session, Situation, Verdict};
-use crate::accounts::{Besides, GroupNames, Remembered, Wanted};
+use crate::accounts::{Besides, GroupNames, Remembered, Spelled, Wanted};
 use crate::authz::{Authz, Require, Somebody, Truth};
 use crate::config::{Config, Rules, Scope};
 use crate::groups::{GroupName, Groups, List, ListForm, Spelling};
 use crate::identity::Identity;
 use crate::names::Escaped;
 use crate::reason::Reason;
-use crate::sid::Sid;
+use crate::sid::{Sid, SidSet};
 use crate::text::Text;
 use crate::watched::Notice;
 
@@ -118,8 +118,9 @@ impl<'a> Visitor<'a> {
         let mut line = format!("user \"{name}\" is in ");
         let each = match (groups.sids(), &self.scope.group_names) {
             (Some(sids), Some(names)) => {
-                let (mut known, due, _) = names.spell(sids);
-                known.extend(due.iter().map(|sid| sid.to_string().into()));
+                let spelled = names.spell(sids);
+                let mut known = spelled.names;
+                known.extend(spelled.due.iter().map(|sid| sid.to_string().into()));
                 known
             }
             _ => spell_sids(groups),
@@ -334,41 +335,46 @@ enum Look {
 /// found out for that.
 fn list(visitor: &Visitor<'_>, form: ListForm) -> Result<(Option<Told>, Option<String>), Wanted> {
     let name = Escaped(visitor.identity.name().as_str());
+    let not_told = |why: &str| Some(format!("groups of user \"{name}\" are not told: {why}"));
     let groups = match visitor.groups() {
         Ok(groups) => groups.clone(),
-        Err(reason) => {
-            let reason = reason.name().as_str();
-            return Ok((None, Some(format!("groups of user \"{name}\" are not told: {reason}"))));
-        }
+        Err(reason) => return Ok((None, not_told(reason.name().as_str()))),
     };
     let names = visitor.scope.group_names.as_ref().filter(|_| form.names);
     let by = names.filter(|_| groups.sids().is_some()).map(GroupNames::origin);
     let list = groups.list(form, by.as_ref(), |groups| match (groups.sids(), names) {
         (Some(sids), Some(names)) => spell(names, sids, visitor.asking),
-        (Some(_), None) if form.names => {
-            Ok(Spelling { names: Vec::new(), by: None, complete: true })
-        }
-        _ => Ok(Spelling { names: spell_sids(groups), by: None, complete: true }),
-    })?;
-    let concern = (list.len > form.limit).then(|| {
-        format!(
-            "groups of user \"{name}\" are not told: the list of {} takes {} bytes, more than \
-             groups_limit",
-            list.each.len(),
-            list.len
-        )
+        (Some(_), None) if form.names => Ok(Spelling::of_groups(Vec::new())),
+        _ => Ok(Spelling::of_groups(spell_sids(groups))),
     });
+    let (list, concern) = match list {
+        Ok(list) if list.len > form.limit => {
+            let (count, len) = (list.each.len(), list.len);
+            let why = format!("the list of {count} takes {len} bytes, more than groups_limit");
+            (list, not_told(&why))
+        }
+        Ok(list) => (list, None),
+        Err(Lacking::Due(wanted)) => return Err(wanted),
+        Err(Lacking::Unknown(reason)) => (Arc::default(), not_told(reason.name().as_str())),
+    };
     Ok((Some(Told { groups, list }), concern))
 }
 
-fn spell(
-    names: &GroupNames,
-    sids: &crate::sid::SidSet,
-    asking: Asking,
-) -> Result<Spelling, Wanted> {
-    let (known, due, by) = names.spell(sids);
-    if asking == Asking::Possible && !due.is_empty() {
-        return Err(Wanted { names: Vec::new(), sids: due });
+/// Why there is no list.
+enum Lacking {
+    /// This has to be looked up.
+    Due(Wanted),
+    /// It cannot be told, for this reason.
+    Unknown(Reason),
+}
+
+/// The names of groups, unless some have yet to be found out.
+fn spell(names: &GroupNames, sids: &SidSet, asking: Asking) -> Result<Spelling, Lacking> {
+    let Spelled { names, due, lacks, by } = names.spell(sids);
+    let complete = due.is_empty();
+    match asking {
+        Asking::Possible if !complete => Err(Lacking::Due(Wanted { names: Vec::new(), sids: due })),
+        Asking::Over if lacks => Err(Lacking::Unknown(Reason::BackendUnavailable)),
+        _ => Ok(Spelling { names, by: Some(by), complete }),
     }
-    Ok(Spelling { names: known, by: Some(by), complete: due.is_empty() })
 }

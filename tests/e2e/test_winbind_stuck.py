@@ -128,14 +128,25 @@ class Client(Connection):
 
     path = "/"
     token = None
+    known = False
 
     def prepare(self, path="/", account=AD_ALICE):
         """Up to its AUTHENTICATE."""
         self.path, self.token = path, account.authenticate(self.challenge(path))
         return self
 
+    def be_known(self, path="/crowd/"):
+        """Signed in, and about to go where a group has to be looked up."""
+        assert self.sign_in(AD_ALICE).status == 200
+        self.path, self.known = path, True
+        return self
+
+    @property
+    def fields(self):
+        return [] if self.known else [authorization(self.token or negotiate())]
+
     def ask(self, *headers, **how):
-        self.send(self.path, [authorization(self.token or negotiate()), *headers], **how)
+        self.send(self.path, [*self.fields, *headers], **how)
         return self
 
 
@@ -172,8 +183,8 @@ def heard(site, log, count):
 # Those who leave
 
 def in_the_message(client):
-    name, value = authorization(client.token or negotiate())
-    text = f"GET / HTTP/1.1\r\nHost: localhost\r\n{name}: {value}\r\n\r\n".encode()
+    fields = "".join(f"{name}: {value}\r\n" for name, value in client.fields)
+    text = f"GET {client.path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n".encode()
     client.socket.sendall(text[:-20])
 
 
@@ -226,7 +237,7 @@ VISITS = list(itertools.product(POINTS.values(), LEAVE.values(), ("before", "aft
 MOMENTS = {"before the deadline": rounds(VISITS[::7], VISITS), "after the deadline": rounds(VISITS[3::7], VISITS)}
 
 
-def come_and_leave(site, domain, prepare, moment):
+def come_and_leave(site, domain, prepare, moment, assert_given_up=assert_given_up):
     """Some leave before winbindd goes on, and some just then, whether or not they have their 503 by then."""
     with Client(site) as stays:
         prepare(stays)
@@ -273,6 +284,64 @@ def test_who_leaves_while_the_names_are_asked_for_harms_nobody(server, domain, m
             come_and_leave(site, domain, lambda client: client, moment)
         wait_until_signing_in(site)
         has_ended(server, old)
+
+
+def assert_not_told(answer):
+    """httpd's authorization has no word for what cannot be found out now."""
+    assert answer.status in (500, 503)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("name", KINDS)
+def test_who_leaves_while_a_group_is_looked_up_harms_nobody(domain, certificates, name, moment):
+    """By a server that could not find out about it when it started."""
+    for _ in range(rounds(1, 10)):
+        with domain.member.network(), ExitStack() as stack:
+            with domain.fault("winbindd stopped"):
+                server = stack.enter_context(serving(KINDS[name], domain, certificates))
+            site = Site(server, "http")
+            wait_until_signing_in(site)
+            log = site.log()
+            with unharmed(server):
+                come_and_leave(site, domain, Client.be_known, moment, assert_not_told)
+                wait_until_signing_in(site)
+            assert moment == "before the deadline" or "backend-unavailable" in log.refusals()
+            with Client(site) as client:
+                assert client.be_known().ask().receive().status == 403
+            assert log.lines(TROUBLE) == []
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_who_leaves_while_groups_are_spelled_harms_nobody(server, domain, moment):
+    """In a new process, which does not know their names."""
+    site = Site(server, "http")
+    for _ in range(rounds(1, 10)):
+        old = workers_of(server)
+        reload(server)
+        wait_until_signing_in(site)
+        come_and_leave(site, domain, lambda client: client.be_known("/names/"), moment, assert_not_told)
+        wait_until_signing_in(site)
+        with Client(site) as client:
+            groups = client.be_known("/names/").ask().receive().json["headers"]["x-groups"]
+        assert "web-admins" in groups and "all-staff" in groups
+        has_ended(server, old)
+
+
+def test_groups_that_cannot_be_spelled_are_not_told(server, domain):
+    """The list is whole or not there; who the user is does not depend on it."""
+    site = Site(server, "http")
+    old = workers_of(server)
+    reload(server)
+    wait_until_signing_in(site)
+    with Client(site) as client:
+        client.be_known("/names/")
+        with domain.fault("winbindd stopped"):
+            answer = client.ask().receive()
+        assert answer.user == AD_ALICE.name
+        assert answer.json["headers"].get("x-groups", "") == ""
+        assert answer.json["headers"]["x-sid"].startswith("S-1-5-21-")
+    wait_until_signing_in(site)
+    has_ended(server, old)
 
 
 # HTTP/2

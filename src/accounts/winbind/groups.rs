@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 
 use super::is_name;
 use super::library::{Context, Failure, TranslatedName};
-use crate::accounts::group_names::{Remembered, Wanted};
-use crate::groups::GroupName;
+use crate::accounts::group_names::{Remembered, Spelled, Wanted};
+use crate::groups::{GroupName, Origin};
 use crate::sid::{Sid, SidSet};
 use crate::text::Text;
 
@@ -46,15 +46,19 @@ impl NameCache {
         Some(Remembered { found: known.found, due: known.until <= Instant::now() })
     }
 
-    /// The names that are remembered, those groups that are to be looked up, and when some of the
-    /// others are to be.
-    pub(crate) fn spell(&self, groups: &SidSet) -> (Vec<Text>, Vec<Sid>, Option<Instant>) {
+    /// The names that are remembered. `by` makes the origin of when some of them are due.
+    pub(super) fn spell(
+        &self,
+        groups: &SidSet,
+        by: impl FnOnce(Option<Instant>) -> Origin,
+    ) -> Spelled {
         let now = Instant::now();
         let names = self.names.lock();
         let (mut spelled, mut due) = (Vec::with_capacity(groups.len()), Vec::new());
-        let mut first: Option<Instant> = None;
+        let (mut lacks, mut first): (_, Option<Instant>) = (false, None);
         for sid in groups.iter() {
             let known = names.get(&sid);
+            lacks |= known.is_none();
             match known.map(|known| known.until) {
                 Some(until) if now < until => {
                     first = Some(first.map_or(until, |first| first.min(until)));
@@ -63,7 +67,14 @@ impl NameCache {
             }
             spelled.extend(known.and_then(|known| known.found.clone()));
         }
-        (spelled, due, first)
+        Spelled { names: spelled, due, lacks, by: by(first) }
+    }
+
+    /// Those groups whose names are to be looked up, be it once more.
+    pub(super) fn due(&self, groups: &SidSet) -> Vec<Sid> {
+        let (now, names) = (Instant::now(), self.names.lock());
+        let is_due = |sid: &Sid| names.get(sid).is_none_or(|known| known.until <= now);
+        groups.iter().filter(is_due).collect()
     }
 
     /// Takes what was found out about names.
