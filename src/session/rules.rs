@@ -100,6 +100,13 @@ impl<'a> Visitor<'a> {
         self.groups.get_or_init(|| self.identity.groups(self.scope)).as_ref()
     }
 
+    /// The groups whose names have to be looked up for a list: that is done at once with the rest.
+    fn unspelled(&self, form: ListForm) -> Vec<Sid> {
+        let names = self.scope.group_names.as_ref().filter(|_| form.names);
+        let sids = self.groups().ok().and_then(|groups| groups.sids());
+        names.zip(sids).map(|(names, sids)| names.spell(sids).due).unwrap_or_default()
+    }
+
     /// The line of a log about who may not come in.
     fn denial(&self, require: &Require, reason: Reason) -> String {
         let name = Escaped(self.identity.name().as_str());
@@ -259,8 +266,8 @@ impl Session {
                 Truth::No => Some(Reason::NotAllowed),
                 Truth::Unknown(reason) => Some(reason),
                 Truth::Due => {
-                    let names = visitor.due.take();
-                    return Look::Due(Wanted { names, sids: Vec::new() });
+                    let sids = authz.list.map(|form| visitor.unspelled(form)).unwrap_or_default();
+                    return Look::Due(Wanted { names: visitor.due.take(), sids });
                 }
             };
             if let Some(reason) = reason {

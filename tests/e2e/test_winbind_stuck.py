@@ -343,6 +343,20 @@ def test_groups_that_cannot_be_spelled_are_not_told(server, domain):
         assert answer.json["headers"]["x-sid"].startswith("S-1-5-21-")
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_what_a_rule_and_a_list_lack_is_looked_up_at_once(domain, certificates, name):
+    """By a server that could not find out about the rule when it started."""
+    with domain.member.network(), ExitStack() as stack:
+        with domain.fault("winbindd stopped"):
+            server = stack.enter_context(serving(KINDS[name], domain, certificates))
+        site = Site(server, "http")
+        wait_until_signing_in(site)
+        with Client(site) as client:
+            answer = client.be_known("/staff/").ask().receive()
+        assert answer.user == AD_ALICE.name
+        assert "web-admins" in answer.json["headers"]["x-groups"]
+
+
 # HTTP/2
 
 def test_streams_never_wait_and_may_be_reset_while_others_do(server, domain):
