@@ -9,7 +9,7 @@ from impacket.krb5.crypto import Key
 from impacket.krb5.pac import KERB_VALIDATION_INFO
 
 import ad_world
-from accounts import FORMER_SID, REALM, WWW
+from accounts import FORMER_SID, PASSWORD, REALM, WWW
 from conftest import make_server
 from krb5_client import environment
 from pac_forge import LOGON_INFO, Forged, buffer, with_former_sid, with_group
@@ -149,6 +149,20 @@ def test_who_came_from_another_domain_is_still_in_its_groups(plain_site, forge):
     bob.put(bob.sign(former))
     assert forge.show(plain_site, bob, "former") == 200
     assert forge.show(plain_site, bob, "all-staff") == 200
+
+
+@pytest.mark.parametrize("wish", [["ALICE"], ["-E", f"alice@{REALM.lower()}"], ["-C", "-E", f"ALICE@{REALM.lower()}"]],
+                         ids=" ".join)
+def test_a_name_is_the_tickets_however_it_was_typed(domain, plain_site, forge, wish):
+    """The PAC has the client as the ticket does, be it in other letters than the directory's, or as an enterprise
+    name."""
+    cache = forge.folder / "typed"
+    with environment(KRB5CCNAME=f"FILE:{cache}", KRB5_CONFIG=str(domain.member.krb5_conf)):
+        domain.member.run(["kinit", *wish], input=PASSWORD + "\n")
+        domain.member.run(["kvno", f"HTTP/{WWW}"])
+    ticket = Forged(cache, domain.keytabs / "http.keytab", f"HTTP/{WWW}@{REALM}")
+    assert forge.show(plain_site, ticket, "web-admins") == 200
+    assert forge.show(plain_site, ticket, "own-sid") == 403
 
 
 def groups_by_impacket(pac):
