@@ -1,7 +1,6 @@
 """Only the PAC that is signed with the service's key, and is the client's own, puts anybody into a group."""
 
 import json
-from contextlib import ExitStack
 
 import pytest
 from impacket.dcerpc.v5.rpcrt import TypeSerialization1
@@ -10,34 +9,9 @@ from impacket.krb5.pac import KERB_VALIDATION_INFO
 
 import ad_world
 from accounts import FORMER_SID, PASSWORD, REALM, WWW
-from conftest import make_server
 from krb5_client import environment
 from pac_forge import LOGON_INFO, Forged, buffer, with_former_sid, with_group
-from servers import Httpd, Nginx
-from test_groups import WORKER, member_server
-
-KINDS = {"nginx": Nginx, "httpd": Httpd}
-
-
-@pytest.fixture(scope="module")
-def running(domain, certificates):
-    domain.member.allow(WORKER)
-    with ExitStack() as stack:
-        directory = stack.enter_context(ad_world.folder())
-        with domain.member.network():
-            yield {name: stack.enter_context(make_server(member_server(kind, domain), directory / name, certificates))
-                   for name, kind in KINDS.items()}
-
-
-@pytest.fixture(params=KINDS)
-def server(request, running):
-    return running[request.param]
-
-
-@pytest.fixture(autouse=True)
-def on_the_member(domain):
-    with domain.member.network():
-        yield
+from test_groups import on_the_member, running, server
 
 
 class Forge:
