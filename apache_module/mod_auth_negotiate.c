@@ -932,7 +932,25 @@ auth_session *require_session(request_rec *r)
         ? record->client->session : NULL;
 }
 
-/* Containers decide whether it counts. */
+static int is_noted(const apr_array_header_t *denials,
+                    const require_denial *denial)
+{
+    const require_denial *noted;
+    int i;
+
+    for (i = 0; i < denials->nelts; i++) {
+        noted = &APR_ARRAY_IDX(denials, i, require_denial);
+        if (noted->reason == denial->reason
+            && !strcmp(noted->detail, denial->detail)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Containers decide whether it counts. The page of a denial may be denied
+ * alike.
+ */
 void require_note_denial(request_rec *r, const require_denial *denial)
 {
     request_rec *first = first_request(r);
@@ -942,6 +960,9 @@ void require_note_denial(request_rec *r, const require_denial *denial)
     if (record->denials == NULL) {
         record->denials = apr_array_make(first->pool, 2,
                                          sizeof(require_denial));
+    }
+    if (is_noted(record->denials, denial)) {
+        return;
     }
     noted = apr_array_push(record->denials);
     noted->reason = denial->reason;
@@ -981,8 +1002,11 @@ static int log_denials(request_rec *r)
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "auth_negotiate: %s",
                       denial->more);
     }
-    apr_table_setn(r->subprocess_env, "NEGOTIATE_REASON",
-                   auth_reason_name(denial->reason));
+    /* The access log is about the last request, an error page or the first. */
+    for (; r != NULL; r = r->next) {
+        apr_table_setn(r->subprocess_env, "NEGOTIATE_REASON",
+                       auth_reason_name(denial->reason));
+    }
     return DECLINED;
 }
 

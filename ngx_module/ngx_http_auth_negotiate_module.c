@@ -63,7 +63,10 @@ static ngx_int_t ngx_http_auth_negotiate_value(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, auth_str value);
 static auth_str ngx_http_auth_negotiate_channel_bound(
     const auth_session *session);
-static auth_str ngx_http_auth_negotiate_reason(const auth_session *session);
+static ngx_int_t ngx_http_auth_negotiate_reason(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static auth_reason ngx_http_auth_negotiate_why(ngx_http_request_t *r,
+    ngx_http_auth_negotiate_ctx_t *ctx);
 
 static char *ngx_http_auth_negotiate(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -202,8 +205,7 @@ static ngx_http_variable_t  ngx_http_auth_negotiate_vars[] = {
       (uintptr_t) ngx_http_auth_negotiate_channel_bound, 0, 0 },
 
     { ngx_string("auth_negotiate_reason"), NULL,
-      ngx_http_auth_negotiate_variable,
-      (uintptr_t) ngx_http_auth_negotiate_reason, 0, 0 }
+      ngx_http_auth_negotiate_reason, 0, 0, 0 }
 };
 
 
@@ -236,8 +238,11 @@ ngx_http_auth_negotiate_handler(ngx_http_request_t *r)
         return ngx_http_auth_negotiate_go_on(r, ctx, anlcf);
     }
 
-    if (ctx->refused && r->error_page) {
-        /* the error page of a refusal is refused alike, whoever may see it */
+    if (ctx->refused && ctx->refused != NGX_HTTP_FORBIDDEN && r->error_page) {
+        /*
+         * the error page of a refusal is refused alike, whoever may see it;
+         * who is known and not allowed is looked at anew, by its own rules
+         */
         return ctx->refused;
     }
 
@@ -305,7 +310,8 @@ ngx_http_auth_negotiate_finish(ngx_http_request_t *r,
     ngx_http_auth_negotiate_log(r, ctx);
 
     ctx->stepped = 1;
-    ctx->reason = auth_why(ctx->session);
+
+    ctx->reason = ngx_http_auth_negotiate_why(r, ctx);
 
     if (ngx_http_auth_negotiate_set_variables(r, ctx) != NGX_OK
         || ngx_http_auth_negotiate_add_headers(r, ctx) != NGX_OK)
@@ -314,7 +320,7 @@ ngx_http_auth_negotiate_finish(ngx_http_request_t *r,
     }
 
     if (ctx->verdict == AUTH_ACCEPTED) {
-        ctx->refused = 0;
+        ctx->refused = r->error_page ? ctx->refused : 0;
         return NGX_OK;
     }
 
@@ -389,8 +395,8 @@ ngx_http_auth_negotiate_log(ngx_http_request_t *r,
     switch (ctx->verdict) {
 
     case AUTH_ACCEPTED:
-        if (!ctx->credentials) {
-            /* the connection had signed in before */
+        if (!ctx->credentials || ctx->refused) {
+            /* the connection had signed in before, or it is told already */
             return;
         }
 
@@ -655,15 +661,38 @@ ngx_http_auth_negotiate_channel_bound(const auth_session *session)
 }
 
 
-static auth_str
-ngx_http_auth_negotiate_reason(const auth_session *session)
+static ngx_int_t
+ngx_http_auth_negotiate_reason(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
 {
-    auth_str  name;
+    auth_str                        name;
+    ngx_http_auth_negotiate_ctx_t  *ctx;
 
-    name.data = auth_reason_name(auth_why(session));
+    ctx = ngx_http_auth_negotiate_get_ctx(r);
+
+    if (ctx == NULL) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    name.data = auth_reason_name(ngx_http_auth_negotiate_why(r, ctx));
     name.len = ngx_strlen(name.data);
 
-    return name;
+    return ngx_http_auth_negotiate_value(r, v, name);
+}
+
+
+/* the page of a refusal does not take its reason away */
+
+static auth_reason
+ngx_http_auth_negotiate_why(ngx_http_request_t *r,
+    ngx_http_auth_negotiate_ctx_t *ctx)
+{
+    if (ctx->refused && ctx->stepped && r->error_page) {
+        return ctx->reason;
+    }
+
+    return auth_why(ctx->session);
 }
 
 

@@ -516,7 +516,7 @@ impl Session {
             if self.answer.verdict() != Verdict::Accepted && !self.answer.reason().is_denial() {
                 self.answer.begin(request.proxy, scope);
             }
-            self.answer.tell(None);
+            self.answer.forget_denial();
             return self.serve(scope, &effective.rules, request, entrance);
         }
         if self.answer.is_for(scope) && self.answer.verdict() != Verdict::Accepted {

@@ -164,12 +164,20 @@ impl Answer {
         self.verdict
     }
 
-    /// Lets in whom another rule had kept out.
-    pub(super) fn allow(&mut self) -> Verdict {
-        self.detail = None;
+    /// Tells nothing of what another place decided.
+    pub(super) fn forget_denial(&mut self) {
+        if self.reason.is_denial() {
+            self.detail = None;
+        }
         if let Some(aside) = &mut self.aside {
             aside.more = Text::EMPTY;
+            aside.told = None;
         }
+    }
+
+    /// Lets in whom another rule had kept out.
+    pub(super) fn allow(&mut self) -> Verdict {
+        self.forget_denial();
         self.finish(Verdict::Accepted, 0, Reason::SignedIn)
     }
 

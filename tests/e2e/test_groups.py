@@ -97,6 +97,7 @@ class Visit:
 
     def __init__(self, status, body):
         self.status = status
+        self.body = body if isinstance(body, str) else body.decode()
         self.described = json.loads(body) if status == 200 else None
 
     @property
@@ -149,6 +150,21 @@ def test_the_access_log_tells_who_was_kept_out(domain, plain_site, tickets, mech
     access = plain_site.access_log()
     assert visit(domain, plain_site, "/web-admins/x", "bob", mechanism, tickets["bob"]).status == 403
     access.wait(r'^403 GET /web-admins/x user="ADTEST(\\x5C|\\+)bob" not-allowed')
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_who_is_kept_out_sees_the_error_page_that_they_may_see(domain, plain_site, tickets, mechanism):
+    log, access = plain_site.log(), plain_site.access_log()
+    page = visit(domain, plain_site, "/page/x", "bob", mechanism, tickets["bob"])
+    assert page.status == 403
+    assert json.loads(page.body)["user"] == f"{DOMAIN}\\bob"
+    assert len(log.wait("258 not-allowed")) == 1
+    access.wait(r'^403 GET /page/x user="ADTEST(\\x5C|\\+)bob" not-allowed')
+    assert not log.lines("signed-in: .*no rule")
+    closed = visit(domain, plain_site, "/closed-page/x", "bob", mechanism, tickets["bob"])
+    assert closed.status == 403
+    assert "user" not in closed.body
+    assert len(log.wait("258 not-allowed", 2)) == 2
 
 
 @pytest.mark.parametrize("user", ["alice", "bob"])

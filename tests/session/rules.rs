@@ -79,6 +79,8 @@ fn a_request_that_is_kept_out_where_it_came_and_let_in_where_it_ends_has_its_fie
     let let_in = visitor.again(&public, b"");
     let_in.is("DEMO\\Bob");
     assert_eq!(let_in.fields, denied.fields);
+    assert!(!let_in.detail.contains("no rule"), "{}", let_in.detail);
+    assert_eq!(visitor.session.more().as_str(), "");
 }
 
 #[test]
