@@ -237,7 +237,7 @@ impl Winbind {
     }
 
     /// Looks up names of groups and waits a moment for them. The thread that asks has nothing of this
-    /// process but a connection of its own: it may be left behind.
+    /// process but a connection of its own: it may be left behind, by a fork as well.
     pub(crate) fn find_at_start(&self, names: Vec<GroupName>) {
         let is_due = |name: &GroupName| self.group_names.sid(name).is_none_or(|known| known.due);
         let names: Vec<_> = names.into_iter().filter(is_due).collect();

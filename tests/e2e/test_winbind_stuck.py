@@ -44,6 +44,30 @@ THREADS = {"nginx": 1 + 32, "httpd": 1 + 1 + 64 + 4}
 KILLED = r"exited on signal 9\b|SIGKILL"
 
 
+# Groups that the servers look up when they start, for those who want that.
+RULES = {
+    "nginx": """
+        location /crowd/ {
+            auth_negotiate_require group crowd-000;
+            proxy_pass http://127.0.0.1:@APPLICATION@;
+        }
+        location /staff/ {
+            auth_negotiate_require group all-staff;
+            auth_negotiate_groups names;
+            proxy_pass http://127.0.0.1:@APPLICATION@;
+        }""",
+    "httpd": """
+        <Location "/crowd/">
+            AuthzSendForbiddenOnFailure On
+            Require negotiate-group crowd-000
+        </Location>
+        <Location "/staff/">
+            NegotiateGroups names
+            Require negotiate-group all-staff
+        </Location>""",
+}
+
+
 class Worker(Httpd):
     mpm = "worker"
 
@@ -58,8 +82,9 @@ HTTPDS = {name: kind for name, kind in ALL.items() if issubclass(kind, Httpd)}
 
 
 @contextmanager
-def serving(kind, domain, certificates, main="", deadline=DEADLINE, watched=False):
-    """A server of conf/winbind-stuck on the member; watched: under valgrind, unless it watches itself."""
+def serving(kind, domain, certificates, main="", deadline=DEADLINE, watched=False, rules=False):
+    """A server of conf/winbind-stuck on the member, with RULES or without; watched: under valgrind, unless it watches
+    itself."""
 
     class Server(member_server(kind, domain)):
         templates = "conf/winbind-stuck"
@@ -75,7 +100,7 @@ def serving(kind, domain, certificates, main="", deadline=DEADLINE, watched=Fals
 
         def fill_in(self, text):
             self.values |= {"MAIN": main, "DEADLINE": int(deadline * 1000)}
-            return super().fill_in(text)
+            return super().fill_in(text.replace("@RULES@", RULES[self.name] if rules else ""))
 
     with ad_world.folder() as directory, make_server(Server, directory / kind.name, certificates) as server:
         (server.directory / "htdocs/public").mkdir()
@@ -298,7 +323,7 @@ def test_who_leaves_while_a_group_is_looked_up_harms_nobody(domain, certificates
     for _ in range(rounds(1, 10)):
         with domain.member.network(), ExitStack() as stack:
             with domain.fault("winbindd stopped"):
-                server = stack.enter_context(serving(KINDS[name], domain, certificates))
+                server = stack.enter_context(serving(KINDS[name], domain, certificates, rules=True))
             site = Site(server, "http")
             wait_until_signing_in(site)
             log = site.log()
@@ -348,7 +373,7 @@ def test_what_a_rule_and_a_list_lack_is_looked_up_at_once(domain, certificates, 
     """By a server that could not find out about the rule when it started."""
     with domain.member.network(), ExitStack() as stack:
         with domain.fault("winbindd stopped"):
-            server = stack.enter_context(serving(KINDS[name], domain, certificates))
+            server = stack.enter_context(serving(KINDS[name], domain, certificates, rules=True))
         site = Site(server, "http")
         wait_until_signing_in(site)
         with Client(site) as client:
