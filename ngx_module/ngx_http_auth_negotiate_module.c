@@ -313,9 +313,18 @@ ngx_http_auth_negotiate_finish(ngx_http_request_t *r,
 
     ctx->reason = ngx_http_auth_negotiate_why(r, ctx);
 
-    if (ngx_http_auth_negotiate_set_variables(r, ctx) != NGX_OK
-        || ngx_http_auth_negotiate_add_headers(r, ctx) != NGX_OK)
+    if (ngx_http_auth_negotiate_set_variables(r, ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ctx->refused && r->error_page && ctx->verdict != AUTH_ACCEPTED
+        && auth_status(ctx->session) != ctx->refused)
     {
+        /* nobody is asked to sign in for the page of a refusal */
+        return ctx->refused;
+    }
+
+    if (ngx_http_auth_negotiate_add_headers(r, ctx) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 

@@ -517,6 +517,7 @@ impl Session {
                 self.answer.begin(request.proxy, scope);
             }
             self.answer.forget_denial();
+            self.answer.tell(None);
             return self.serve(scope, &effective.rules, request, entrance);
         }
         if self.answer.is_for(scope) && self.answer.verdict() != Verdict::Accepted {

@@ -164,18 +164,17 @@ impl Answer {
         self.verdict
     }
 
-    /// Tells nothing of what another place decided.
+    /// Another rule, or that of another place, may let in whom one had kept out.
     pub(super) fn forget_denial(&mut self) {
         if self.reason.is_denial() {
             self.detail = None;
         }
         if let Some(aside) = &mut self.aside {
             aside.more = Text::EMPTY;
-            aside.told = None;
         }
     }
 
-    /// Lets in whom another rule had kept out.
+    /// Lets somebody in.
     pub(super) fn allow(&mut self) -> Verdict {
         self.forget_denial();
         self.finish(Verdict::Accepted, 0, Reason::SignedIn)

@@ -161,10 +161,21 @@ def test_who_is_kept_out_sees_the_error_page_that_they_may_see(domain, plain_sit
     assert len(log.wait("258 not-allowed")) == 1
     access.wait(r'^403 GET /page/x user="ADTEST(\\x5C|\\+)bob" not-allowed')
     assert not log.lines("signed-in: .*no rule")
-    closed = visit(domain, plain_site, "/closed-page/x", "bob", mechanism, tickets["bob"])
-    assert closed.status == 403
-    assert "user" not in closed.body
-    assert len(log.wait("258 not-allowed", 2)) == 2
+    # One that only others may see, and one where everybody would have to sign in once more.
+    for count, place in enumerate(["closed-page", "foreign-page"], start=2):
+        answer = visit(domain, plain_site, f"/{place}/x", "bob", mechanism, tickets["bob"])
+        assert answer.status == 403
+        assert '"user"' not in answer.body
+        assert len(log.wait("258 not-allowed", count)) == count
+
+
+def test_nobody_is_asked_to_sign_in_for_the_page_of_a_refusal(plain_site):
+    with Connection(plain_site) as connection:
+        for place in ("page", "closed-page", "foreign-page"):
+            answer = connection.sign_in(AD_BOB, f"/{place}/x")
+            assert (answer.status, answer.challenges) == (403, [])
+        # He is signed in here still, or can be again.
+        assert connection.sign_in(AD_BOB, "/all-staff/x").status == 200
 
 
 @pytest.mark.parametrize("user", ["alice", "bob"])

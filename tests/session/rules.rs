@@ -167,6 +167,9 @@ fn rules_by_themselves_are_about_who_was_let_in() {
     assert_eq!(visitor.session.authorize(&other), Verdict::Rejected);
     assert_eq!(visitor.session.reason(), Reason::NotAllowed);
     assert_eq!(visitor.session.authorize(&staff), Verdict::Accepted);
+    visitor.sign_in(&site.config("groups names"), &alice()).is("DEMO\\alice");
+    assert_eq!(visitor.session.authorize(&staff), Verdict::Accepted);
+    assert_eq!(told(&visitor).0, "staff,web admins");
     visitor.sign_in(&config, &bob()).is("DEMO\\Bob");
     assert_eq!(visitor.session.authorize(&staff), Verdict::Rejected);
     visitor.sign_in(&config, &mallory()).refused(401, Reason::WrongResponse);
