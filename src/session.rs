@@ -574,32 +574,41 @@ impl Session {
                 self.take_notices(&scope);
                 verdict
             }
-            _ => {
-                let scope = suspended.scope.clone();
-                let waited = (self.hooks.uptime)().saturating_sub(suspended.since);
-                match (&suspended.next, &scope.accounts, &scope.group_names) {
-                    (Next::Challenge { .. } | Next::Judge { .. }, Some(accounts), _) => {
-                        accounts.gave_up(waited, scope.timeout);
-                    }
-                    (Next::LookUp { .. } | Next::Authorize { .. }, _, Some(names)) => {
-                        names.gave_up(waited, scope.timeout);
-                    }
-                    _ => {}
-                }
-                let subject = match &suspended.next {
-                    Next::Judge { handshake, token, .. } => handshake.claim(token),
-                    Next::Name { .. } => {
-                        self.signed_in = None;
-                        None
-                    }
-                    _ => None,
-                };
-                let subject = subject.map(Subject::User);
-                let verdict = self.answer.give_up(Reason::BackendUnavailable, subject);
-                self.take_notices(&scope);
-                verdict
-            }
+            _ => self.stop_waiting(*suspended),
         }
+    }
+
+    /// Goes on without what the job would have found out, or ends the step.
+    fn stop_waiting(&mut self, suspended: Suspended) -> Verdict {
+        let Suspended { since, scope, facts, next, .. } = suspended;
+        let waited = (self.hooks.uptime)().saturating_sub(since);
+        match (&next, &scope.accounts, &scope.group_names) {
+            (Next::Challenge { .. } | Next::Judge { .. }, Some(accounts), _) => {
+                accounts.gave_up(waited, scope.timeout);
+            }
+            (Next::LookUp { .. } | Next::Authorize { .. }, _, Some(names)) => {
+                names.gave_up(waited, scope.timeout);
+            }
+            _ => {}
+        }
+        let verdict = match next {
+            // What was found out before may do.
+            Next::LookUp { rules, entrance } => {
+                self.let_in(&scope, &rules, &facts, entrance, Asking::Over)
+            }
+            Next::Authorize { authz } => self.authorize_by(&scope, &authz, &facts, Asking::Over),
+            Next::Judge { handshake, token, .. } => {
+                let subject = handshake.claim(&token).map(Subject::User);
+                self.answer.give_up(Reason::BackendUnavailable, subject)
+            }
+            Next::Name { .. } => {
+                self.signed_in = None;
+                self.answer.give_up(Reason::BackendUnavailable, None)
+            }
+            _ => self.answer.give_up(Reason::BackendUnavailable, None),
+        };
+        self.take_notices(&scope);
+        verdict
     }
 
     /// Tells what an administrator should know of the files that sign-ins depend on.

@@ -197,6 +197,27 @@ fn a_rule_about_a_group_that_nobody_knows_is_worth_a_warning() {
     assert!(config.warning().as_str().starts_with("site.conf:7: no group is called \"x\""));
 }
 
+/// Nobody is kept out because what is known already could not be read again in time.
+#[test]
+fn old_names_of_groups_do_where_new_ones_are_late() {
+    let (site, mut visitor) = (Site::new(), Visitor::new());
+    let groups = site.file().with_file_name("groups");
+    std::fs::write(&groups, "S-1-5-21-1-2-3-1105 staff\n").unwrap();
+    let names = format!("group_names file:{}", groups.display());
+    let config = site.config(&format!("require group staff\n{names}"));
+    visitor.sign_in(&config, &alice()).is("DEMO\\alice");
+    let new = groups.with_extension("new");
+    std::fs::write(&new, "S-1-5-21-1-2-3-1105 staff\n# changed\n").unwrap();
+    std::fs::rename(new, &groups).unwrap();
+    while visitor.get(&config).verdict != Verdict::Wait {
+        std::thread::yield_now();
+    }
+    let late = visitor.session.detach().expect("a job");
+    visitor.resume(None).is("DEMO\\alice");
+    late.run();
+    visitor.get(&config).is("DEMO\\alice");
+}
+
 /// Two files have changed: the step waits for one after the other, and no longer than for one.
 #[test]
 fn a_step_may_wait_twice() {
